@@ -1,0 +1,5 @@
+"""Change data capture for Python."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,46 @@
+"""The base of every component's configuration: one model in the component's own file.
+
+The model is both what the pipeline file says and what Python users write:
+``Jsonl(path="orders.jsonl")``. ``build()`` makes the working object.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+Secret = SecretStr
+"""A value that never prints: its repr, str and JSON are stars."""
+
+
+class Component(BaseModel):
+    """A frozen pydantic model; unknown keys are errors.
+
+    ``extra_name`` is the extra (``penstock[...]``) that installs the component's driver.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    extra_name: ClassVar[str] = ""
+
+    def build(self) -> Any:
+        """The working Source, Sink, Transform or Store."""
+        raise NotImplementedError
+
+
+class SinkComponent(Component):
+    """What every sink's configuration has.
+
+    Parameters
+    ----------
+    name: unique in its pipeline; defaults to the type.
+    format: how changes become records; sinks that need none ignore it.
+    start: where a sink that is added to a running pipeline begins: with a snapshot of its own,
+        or with what comes from now on. Without it such a sink is refused.
+    """
+
+    type: str
+    name: str | None = None
+    format: str = "change"
+    start: Literal["snapshot", "now"] | None = None

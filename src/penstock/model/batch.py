@@ -1,0 +1,136 @@
+"""Batches: what flows through a pipeline, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from penstock.model.change import Change, Message, Origin
+from penstock.model.mark import Checkpoint, Mark
+from penstock.model.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """A table's shape changed; ``before`` is None when the stream shows it for the first time."""
+
+    before: Table | None
+    after: Table
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotBegin:
+    """Rows of a table's snapshot follow: discard what an earlier attempt left."""
+
+    table: Table
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEnd:
+    """All ``rows`` rows of a table's snapshot have been read."""
+
+    table: Table
+    attempt: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionBegin:
+    """A source transaction begins."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionEnd:
+    """A source transaction ends; ``counts`` are its captured changes per table."""
+
+    origin: Origin
+    counts: Mapping[str, int]
+
+
+Event: TypeAlias = (
+    Change[Any]
+    | Message
+    | SchemaChange
+    | SnapshotBegin
+    | SnapshotEnd
+    | TransactionBegin
+    | TransactionEnd
+)
+
+
+class Record(NamedTuple):
+    """What a format makes of a change. ``value`` None is a tombstone."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, str]
+
+
+class RecordFormat(Protocol):
+    """What a batch asks of a format (:class:`penstock.ports.Format`)."""
+
+    def records(self, batch: Batch) -> Iterable[Record]:
+        """The records of a batch's changes, in order."""
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """Events of one stream in order.
+
+    ``last`` is the mark of the last event that has one; ``checkpoint`` is set only where a
+    transaction ends (or between transactions, for a keepalive); ``size`` is in wire bytes.
+    """
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def last(self) -> Mark | None: ...
+    @property
+    def checkpoint(self) -> Checkpoint | None: ...
+    @property
+    def size(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Event]: ...
+    def records(self, format: RecordFormat) -> Iterable[Record]:
+        """Key and value bytes, for brokers and files."""
+
+    def select(self, keep: Callable[[Event], bool]) -> Batch:
+        """The same batch with only the events that ``keep`` says; nothing else changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """A batch that holds its events as objects."""
+
+    stream: str
+    events: Sequence[Event]
+    last: Mark | None = None
+    checkpoint: Checkpoint | None = None
+    size: int = 0
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def records(self, format: RecordFormat) -> Iterable[Record]:
+        """Key and value bytes, for brokers and files."""
+        return format.records(self)
+
+    def select(self, keep: Callable[[Event], bool]) -> EventBatch:
+        """The same batch with only the events that ``keep`` says; nothing else changes."""
+        kept = [event for event in self.events if keep(event)]
+        return EventBatch(self.stream, kept, self.last, self.checkpoint, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Flush, save and acknowledge these streams before the next batch is read."""
+
+    streams: tuple[str, ...]
