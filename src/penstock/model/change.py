@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeAlias, cast
@@ -26,6 +26,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_SOURCE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Row(Mapping[str, Any]):
@@ -127,7 +128,7 @@ class Origin:
     mark: str
     transaction: Transaction | None = None
     version: int | None = None
-    source: Mapping[str, Any] = MappingProxyType({})
+    source: Mapping[str, Any] = field(default_factory=lambda: _NO_SOURCE)
 
 
 T = TypeVar("T", default=Row)
