@@ -1,0 +1,102 @@
+"""Fixtures of all tests: real servers and fresh databases.
+
+``server`` and ``database`` are PostgreSQL 16; a test that takes ``servers`` or ``databases`` runs
+once for every version. A server is started when the first test asks for it and shared by all;
+a test that kills or reconfigures its server takes ``own_server``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import Protocol
+
+import pytest
+
+from penstock.embedded.binaries import DEFAULT, binaries
+from penstock.embedded.server import Server, Setting
+from tests.support.postgres import fresh_database
+from tools.servers import postgres, versions
+
+CI = os.environ.get("CI") == "true"
+
+
+class OwnServer(Protocol):
+    """Starts a server that belongs to one test; it is gone when the test is over."""
+
+    def __call__(
+        self, version: str = DEFAULT, *, password: str | None = None, **settings: Setting
+    ) -> Server: ...
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI=true nothing is skipped: what cannot run has failed."""
+    report = yield
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Callable[[str], Server]]:
+    """The shared server of a version, started when first asked for."""
+    with ExitStack() as stack:
+        started: dict[str, Server] = {}
+
+        def get(version: str) -> Server:
+            _need(version)
+            if version not in started:
+                started[version] = stack.enter_context(postgres(version))
+            return started[version].start()
+
+        yield get
+
+
+@pytest.fixture
+def server(shared_server: Callable[[str], Server]) -> Server:
+    """The shared PostgreSQL 16."""
+    return shared_server(DEFAULT)
+
+
+@pytest.fixture(params=versions())
+def servers(request: pytest.FixtureRequest, shared_server: Callable[[str], Server]) -> Server:
+    """The shared server of every version in turn."""
+    return shared_server(request.param)
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    """The URL of an empty database of the shared PostgreSQL 16."""
+    with fresh_database(server) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def databases(servers: Server) -> Iterator[str]:
+    """The URL of an empty database, of every version in turn."""
+    with fresh_database(servers) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def own_server() -> Iterator[OwnServer]:
+    """Starts a server with special settings for one test, which may kill and restart it."""
+    with ExitStack() as stack:
+
+        def start(
+            version: str = DEFAULT, *, password: str | None = None, **settings: Setting
+        ) -> Server:
+            _need(version)
+            return stack.enter_context(postgres(version, password=password, settings=settings))
+
+        yield start
+
+
+def _need(version: str) -> None:
+    if binaries(version) is None:
+        pytest.skip(f"there is no PostgreSQL {version} on this machine")

@@ -1,0 +1,140 @@
+"""Start and stop the real servers that tests and people need.
+
+On free loopback ports, their data in temporary directories: PostgreSQL 16 and 18 from the wheel,
+PostgreSQL 15 from the system where it is present.
+
+    python tools/servers.py start        start them and print their URLs
+    python tools/servers.py status
+    python tools/servers.py stop
+    python tools/servers.py run -- CMD   run CMD with PENSTOCK_POSTGRES_16=URL …, then stop them
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from penstock.embedded.binaries import binaries
+from penstock.embedded.server import Server, Setting
+
+REQUIRED: Final = ("16", "18")
+WHERE_PRESENT: Final = ("15",)
+STATE: Final = Path(__file__).resolve().parent.parent / ".servers" / "state.json"
+
+# Nothing of value lives in them, and a killed process needs no fsync.
+DURABILITY: Final = {"fsync": False}
+
+
+def versions() -> list[str]:
+    """The versions that tests run against here, oldest first."""
+    return [v for v in WHERE_PRESENT if binaries(v) is not None] + list(REQUIRED)
+
+
+def postgres(
+    version: str,
+    *,
+    password: str | None = None,
+    settings: Mapping[str, Setting] | None = None,
+) -> Server:
+    """A server for tests, not yet started."""
+    return Server(version, password=password, settings={**DURABILITY, **(settings or {})})
+
+
+@contextmanager
+def running() -> Iterator[dict[str, str]]:
+    """All servers; gives their URLs by version."""
+    with ExitStack() as stack:
+        yield {v: stack.enter_context(postgres(v)).dsn() for v in versions()}
+
+
+def hold() -> int:
+    """Keep the servers until SIGTERM: the process that ``start`` leaves behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with running() as urls:
+        STATE.parent.mkdir(exist_ok=True)
+        part = STATE.with_suffix(".part")
+        part.write_text(json.dumps({"pid": os.getpid(), "postgres": urls}))
+        part.replace(STATE)
+        try:
+            while True:
+                signal.pause()
+        finally:
+            STATE.unlink(missing_ok=True)
+
+
+def start() -> int:
+    """Start the servers in the background, unless they run already."""
+    if _state() is None:
+        holder = subprocess.Popen(
+            [sys.executable, __file__, "hold"], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        while _state() is None:
+            if holder.poll() is not None:
+                return 1
+            time.sleep(0.05)
+    return status()
+
+
+def status() -> int:
+    """Print the URLs of the running servers; 1 when there are none."""
+    state = _state()
+    if state is None:
+        print("no servers run; start them with: python tools/servers.py start")
+        return 1
+    for version, url in state["postgres"].items():
+        print(f"PostgreSQL {version}: {url}")
+    return 0
+
+
+def stop() -> int:
+    """Stop what ``start`` started."""
+    state = _state()
+    if state is not None:
+        os.kill(state["pid"], signal.SIGTERM)
+        while _state() is not None:
+            time.sleep(0.05)
+    print("stopped")
+    return 0
+
+
+def run(command: list[str]) -> int:
+    """Run a command with the servers' URLs in its environment; returns its exit code."""
+    with running() as urls:
+        names = {f"PENSTOCK_POSTGRES_{version}": url for version, url in urls.items()}
+        return subprocess.run(command, env={**os.environ, **names}, check=False).returncode
+
+
+def _state() -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads(STATE.read_text())
+        os.kill(state["pid"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return state
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="servers.py", description="The real servers of the tests."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("start", "stop", "status", "hold"):
+        verbs.add_parser(verb)
+    verbs.add_parser("run").add_argument("command", nargs="+")
+    options = parser.parse_args()
+    if options.verb == "run":
+        return run(options.command)
+    return {"start": start, "stop": stop, "status": status, "hold": hold}[options.verb]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
