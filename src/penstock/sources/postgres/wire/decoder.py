@@ -1,0 +1,471 @@
+"""pgoutput's stream, from CopyData payloads to batches. No I/O: the source feeds it.
+
+Protocol version 1 sends a transaction whole, after its commit: BEGIN, rows and COMMIT are never
+mixed with another's. Only commit positions grow; positions of rows are shared and go backwards,
+so a change is named by its commit position and its number in the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from penstock.errors import ProtocolError
+from penstock.model import (
+    UNCHANGED,
+    Change,
+    Checkpoint,
+    Event,
+    EventBatch,
+    Mark,
+    Message,
+    Operation,
+    Origin,
+    Raw,
+    SchemaChange,
+    Table,
+    Transaction,
+    TransactionBegin,
+    TransactionEnd,
+)
+from penstock.sources.postgres.wire.lsn import format_lsn
+from penstock.sources.postgres.wire.messages import (
+    XLOG_HEADER,
+    Begin,
+    Commit,
+    Keepalive,
+    LogicalMessage,
+    Reader,
+    Relation,
+    Truncate,
+    check_origin,
+    check_type,
+)
+from penstock.sources.postgres.wire.relations import RelationFacts, make_table, same_shape
+from penstock.sources.postgres.wire.tuples import read_tuple, row_reader
+
+MAIN: Final = "main"
+"""The stream of the log."""
+
+_XLOG_DATA, _KEEPALIVE = b"wk"
+_BEGIN, _COMMIT, _ORIGIN, _RELATION, _TYPE = b"BCORY"
+_INSERT, _UPDATE, _DELETE, _TRUNCATE, _MESSAGE = b"IUDTM"
+_NEW, _KEY, _OLD = b"NKO"
+_HEAD: Final = XLOG_HEADER + 8  # after the message's tag, relation, `N` and number of columns
+
+_Direct = dict[bytes, tuple[Operation, Table, str, Callable[[bytes], list[Raw]]]]
+
+
+class Decoder:
+    """Turns a session's payloads into batches of the stream ``main``.
+
+    Parameters
+    ----------
+    database, system, timeline: where the log comes from, for changes and checkpoints.
+    wanted: says of ``(schema, name)`` whether the table is captured; None captures all.
+    messages: prefixes of the logical messages that are wanted; None for all.
+    known: tables as they were known before this session.
+    max_bytes: how large a batch may get before it is cut inside a transaction.
+
+    A change's ordinal counts all rows, truncated tables and transactional messages that the
+    server sent of its transaction, wanted or not.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: str,
+        system: str,
+        timeline: int,
+        wanted: Callable[[str, str], bool] | None = None,
+        messages: Collection[str] | None = (),
+        known: Iterable[Table] = (),
+        max_bytes: int = 1 << 20,
+    ) -> None:
+        self.needs: Relation | None = None
+        """The relation that :meth:`describe` must be called for before feeding goes on."""
+        self.received = 0
+        """The highest position seen: of commits, keepalives and the last payload of each feed."""
+        self._database = database
+        self._system = system
+        self._timeline = timeline
+        self._wanted = wanted
+        self._messages = messages
+        self._known = {table.oid: table for table in known}
+        self._max_bytes = max_bytes
+
+        self._waiting: Sequence[bytes] = ()
+        self._ready: list[EventBatch] = []
+        self._tables: dict[int, Table | None] = {}  # of this session; None where not wanted
+        self._rows: _Direct = {}  # how to read the common row messages, by their first bytes
+        self._direct: _Direct = {}  # the same, but empty outside a begun transaction
+
+        self._events: list[Event] = []
+        self._size = 0
+        self._sealed = 0  # events up to the last transaction end, and their bytes
+        self._sealed_size = 0
+        self._checkpoint = 0
+        self._handed_checkpoint = 0
+
+        self._last_commit = 0
+        self._commit_lsn = 0
+        self._origin: Origin | None = None
+        self._begun = False
+        self._ordinal = 0
+        self._counts: dict[str, int] = {}
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the last payload left a transaction open."""
+        return self._origin is not None
+
+    def feed(self, payloads: Sequence[bytes]) -> list[EventBatch]:
+        """Decode CopyData payloads in the order of their arrival; the batches that are finished.
+
+        What is complete is handed over. The rest of an open transaction is kept, up to
+        ``max_bytes``. When :attr:`needs` is set afterwards, the payloads behind that relation are
+        kept too: call :meth:`describe`, then ``feed([])``.
+
+        Raises ProtocolError for bytes that the protocol does not allow. The decoder is of no use
+        then: begin a new session at the last checkpoint.
+        """
+        if payloads:
+            self._waiting = [*self._waiting, *payloads] if self._waiting else payloads
+        if self.needs is None:
+            self._decode()
+            self._hand_over_sealed()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def describe(self, facts: RelationFacts) -> None:
+        """Give the catalog's facts of the relation that :attr:`needs` names.
+
+        Raises SchemaError when they do not fit the relation.
+        """
+        relation = self.needs
+        if relation is None:
+            raise ValueError("no relation needs facts")
+        previous = self._previous(relation)
+        self._use(previous, make_table(relation, facts, previous))
+        self.needs = None
+
+    def _decode(self) -> None:
+        waiting = iter(self._waiting)
+        self._waiting = ()
+        payload = b""
+        direct, events, counts = self._direct, self._events, self._counts
+        origin, ordinal, size = self._origin, self._ordinal, self._size
+        for payload in waiting:
+            found = direct.get(payload[XLOG_HEADER:_HEAD])
+            if found is not None and payload[0] == _XLOG_DATA:
+                operation, table, name, read = found
+                assert origin is not None
+                events.append(Change(operation, table, origin, ordinal, None, read(payload)))
+                counts[name] += 1
+                ordinal += 1
+                size += len(payload)
+                if size < self._max_bytes:
+                    continue
+                self._ordinal, self._size = ordinal, size
+                self._cut()
+            else:
+                self._ordinal, self._size = ordinal, size
+                self._frame(payload)
+                if self._size >= self._max_bytes:
+                    self._cut()
+            direct, events, counts = self._direct, self._events, self._counts
+            origin, ordinal, size = self._origin, self._ordinal, self._size
+            if self.needs is not None:
+                self._waiting = list(waiting)
+                break
+        self._ordinal, self._size = ordinal, size
+        if payload[:1] == b"w":
+            self.received = max(self.received, Reader(payload, 1).position())
+
+    def _frame(self, payload: bytes) -> None:
+        """Decode one payload of any kind."""
+        frame = payload[0] if payload else 0
+        if frame == _KEEPALIVE:
+            keepalive = Keepalive.parse(payload)
+            self.received = max(self.received, keepalive.wal_end)
+            if self._origin is None:
+                self._checkpoint = max(self._checkpoint, keepalive.wal_end)
+            return
+        if frame != _XLOG_DATA:
+            raise ProtocolError(f"unknown frame {frame}", offset=0)
+        if len(payload) <= XLOG_HEADER:
+            raise ProtocolError("a frame without a message", offset=len(payload))
+        tag = payload[XLOG_HEADER]
+        reader = Reader(payload, XLOG_HEADER + 1)
+        if tag in (_INSERT, _UPDATE, _DELETE):
+            self._row(tag, reader)
+        elif tag == _BEGIN:
+            self._begin(Begin.parse(reader))
+        elif tag == _COMMIT:
+            self._commit(Commit.parse(reader))
+        elif tag == _RELATION:
+            self._relation(Relation.parse(reader))
+        elif tag == _TRUNCATE:
+            self._truncate(Truncate.parse(reader), reader)
+        elif tag == _MESSAGE:
+            self._message(LogicalMessage.parse(reader))
+        elif tag == _ORIGIN:
+            check_origin(reader)
+        elif tag == _TYPE:
+            check_type(reader)
+        else:
+            raise ProtocolError(f"unknown message {tag}", offset=XLOG_HEADER)
+        reader.end()
+
+    # -- transactions
+
+    def _begin(self, begin: Begin) -> None:
+        if self._origin is not None:
+            raise ProtocolError(f"BEGIN {begin.xid} inside the transaction {self._origin.mark}")
+        if begin.commit_lsn <= self._last_commit:
+            raise ProtocolError(
+                f"the transaction at {format_lsn(begin.commit_lsn)} follows the one at "
+                f"{format_lsn(self._last_commit)}: commits do not go back"
+            )
+        lsn = format_lsn(begin.commit_lsn)
+        self._commit_lsn = begin.commit_lsn
+        self._origin = Origin(
+            lsn,
+            Transaction(str(begin.xid), begin.committed_us),
+            begin.commit_lsn,
+            {"type": "postgres", "database": self._database, "lsn": lsn},
+        )
+        self._ordinal = 0
+
+    def _commit(self, commit: Commit) -> None:
+        origin = self._open("COMMIT")
+        if commit.commit_lsn != self._commit_lsn or commit.end_lsn <= commit.commit_lsn:
+            raise ProtocolError(
+                f"COMMIT at {format_lsn(commit.commit_lsn)}, ending at "
+                f"{format_lsn(commit.end_lsn)}, does not fit the BEGIN of {origin.mark}"
+            )
+        if self._begun:
+            counts = {table: count for table, count in self._counts.items() if count}
+            self._events.append(TransactionEnd(origin, counts))
+        self._origin = None
+        self._begun = False
+        self._direct = {}
+        self._last_commit = commit.commit_lsn
+        self._checkpoint = max(self._checkpoint, commit.end_lsn)
+        self.received = max(self.received, commit.end_lsn)
+        self._seal()
+
+    def _open(self, what: str) -> Origin:
+        if self._origin is None:
+            raise ProtocolError(f"{what} outside a transaction", offset=XLOG_HEADER)
+        return self._origin
+
+    def _wanted_event(self) -> None:
+        """Announce the transaction before its first event."""
+        if not self._begun:
+            self._begun = True
+            self._counts = dict.fromkeys((t.text for t in self._tables.values() if t), 0)
+            self._direct = self._rows
+            self._events.append(TransactionBegin(self._open("a row")))
+
+    # -- tables
+
+    def _relation(self, relation: Relation) -> None:
+        if self._wanted is not None and not self._wanted(relation.schema, relation.name):
+            self._tables[relation.oid] = None
+            return
+        current = self._tables.get(relation.oid)
+        if current is not None and same_shape(relation, current):
+            return
+        known = self._previous(relation)
+        if current is None and known is not None and same_shape(relation, known):
+            self._use(known, known)
+        else:
+            self.needs = relation
+
+    def _previous(self, relation: Relation) -> Table | None:
+        """The version of the relation that was known last; of its name, where it is made anew."""
+        table = self._tables.get(relation.oid) or self._known.get(relation.oid)
+        if table is not None:
+            return table
+        named = (relation.schema, relation.name)
+        for table in (*self._tables.values(), *self._known.values()):
+            if table is not None and (table.schema, table.name) == named:
+                return table
+        return None
+
+    def _use(self, before: Table | None, after: Table) -> None:
+        """Read rows by this shape from now on; a batch of its own begins with the news."""
+        self._hand_over_sealed()
+        self._hand_over_rest()
+        self._events.append(SchemaChange(before, after))
+        self._tables[after.oid] = after
+        arity = len(after.columns)
+        read = row_reader(arity, _HEAD)
+        tail = after.oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
+        for head in [head for head in self._rows if head[1:5] == tail[:4]]:
+            del self._rows[head]
+        self._rows[b"I" + tail] = ("insert", after, after.text, read)
+        self._rows[b"U" + tail] = ("update", after, after.text, read)
+        self._counts.setdefault(after.text, 0)
+
+    def _table(self, oid: int, offset: int) -> Table | None:
+        if oid not in self._tables:
+            raise ProtocolError(f"a row of relation {oid}, which was not described", offset=offset)
+        return self._tables[oid]
+
+    # -- rows
+
+    def _row(self, tag: int, reader: Reader) -> None:
+        origin = self._open("a row")
+        table = self._table(reader.unsigned(), reader.at - 4)
+        ordinal = self._ordinal
+        self._ordinal += 1
+        if table is None:
+            reader.at = len(reader.data)
+            return
+        form = reader.byte()
+        old: list[Raw] | None = None
+        whole = form == _OLD
+        if tag != _INSERT and form in (_KEY, _OLD):
+            old = self._tuple(table, reader)
+            form = reader.byte() if tag == _UPDATE else 0
+        if form != (0 if tag == _DELETE and old is not None else _NEW) or (
+            tag == _DELETE and old is None
+        ):
+            raise ProtocolError(f"a row has no tuple {form}", offset=reader.at - 1)
+        change: Change
+        if tag == _DELETE:
+            assert old is not None
+            change = (
+                Change("delete", table, origin, ordinal, old)
+                if whole
+                else Change("delete", table, origin, ordinal, key=_pick(table, old))
+            )
+        else:
+            new = self._tuple(table, reader)
+            if old is None:
+                operation: Operation = "insert" if tag == _INSERT else "update"
+                change = Change(operation, table, origin, ordinal, None, new)
+            else:
+                change = _update(table, origin, ordinal, old, new, whole)
+        self._wanted_event()
+        self._events.append(change)
+        self._counts[table.text] += 1
+        self._size += len(reader.data)
+
+    def _tuple(self, table: Table, reader: Reader) -> list[Raw]:
+        arity = reader.short()
+        if arity != len(table.columns):
+            raise ProtocolError(
+                f"a row of {arity} columns, but RELATION announced {len(table.columns)}",
+                offset=reader.at - 2,
+                table=table.text,
+            )
+        values, reader.at = read_tuple(reader.data, reader.at, arity)
+        return values
+
+    def _truncate(self, truncate: Truncate, reader: Reader) -> None:
+        origin = self._open("TRUNCATE")
+        headers = {}
+        if truncate.cascade:
+            headers["cascade"] = "true"
+        if truncate.restart_identity:
+            headers["restart_identity"] = "true"
+        for oid in truncate.oids:
+            table = self._table(oid, XLOG_HEADER)
+            if table is not None:
+                self._wanted_event()
+                change: Change = Change("truncate", table, origin, self._ordinal)
+                change.headers = headers
+                self._events.append(change)
+                self._counts[table.text] += 1
+            self._ordinal += 1
+        self._size += len(reader.data)
+
+    def _message(self, message: LogicalMessage) -> None:
+        wanted = self._messages is None or message.prefix in self._messages
+        if not message.transactional:
+            if wanted:
+                mark = Mark(format_lsn(message.lsn), 0)
+                self._events.append(Message(message.prefix, message.content, mark, None))
+                self._size += len(message.content)
+                if self._origin is None:
+                    self._seal()
+            return
+        origin = self._open("a transactional message")
+        if wanted:
+            self._wanted_event()
+            mark = Mark(origin.mark, self._ordinal)
+            self._events.append(Message(message.prefix, message.content, mark, origin.transaction))
+            self._size += len(message.content)
+        self._ordinal += 1
+
+    # -- batches
+
+    def _seal(self) -> None:
+        """All events so far may be handed over: no transaction is open."""
+        self._sealed = len(self._events)
+        self._sealed_size = self._size
+
+    def _cut(self) -> None:
+        """The batch is full: end it at the last commit, or inside the transaction."""
+        self._hand_over_sealed()
+        if self._size >= self._max_bytes:
+            self._hand_over_rest()
+
+    def _hand_over_sealed(self) -> None:
+        if not self._sealed and self._checkpoint == self._handed_checkpoint:
+            return
+        checkpoint = None
+        if self._checkpoint:
+            checkpoint = Checkpoint.of(
+                MAIN,
+                lsn=format_lsn(self._checkpoint),
+                system=self._system,
+                timeline=self._timeline,
+            )
+        events, self._events = self._events[: self._sealed], self._events[self._sealed :]
+        self._ready.append(EventBatch(MAIN, events, _last(events), checkpoint, self._sealed_size))
+        self._size -= self._sealed_size
+        self._sealed = self._sealed_size = 0
+        self._handed_checkpoint = self._checkpoint
+
+    def _hand_over_rest(self) -> None:
+        if self._events:
+            events, self._events = self._events, []
+            self._ready.append(EventBatch(MAIN, events, _last(events), None, self._size))
+        self._size = 0
+
+
+def _pick(table: Table, values: Sequence[Raw]) -> list[Raw] | None:
+    return [values[i] for i in table.key_indexes] if table.key_columns else None
+
+
+def _update(
+    table: Table,
+    origin: Origin,
+    ordinal: int,
+    old: list[Raw],
+    new: list[Raw],
+    whole: bool,
+) -> Change:
+    """An update that came with an old tuple: of all columns (``whole``), or of the key's only.
+
+    Large values that the new tuple does not repeat are taken from the old one.
+    """
+    carried = range(len(old)) if whole else table.key_indexes
+    for i in carried:
+        if new[i] is UNCHANGED:
+            new[i] = old[i]
+    old_key = _pick(table, old)
+    if old_key == _pick(table, new):
+        old_key = None
+    return Change("update", table, origin, ordinal, old if whole else None, new, None, old_key)
+
+
+def _last(events: Sequence[Event]) -> Mark | None:
+    for event in reversed(events):
+        if isinstance(event, Change | Message):
+            return event.mark
+    return None

@@ -1,0 +1,69 @@
+"""Rows: the TupleData part of pgoutput's Insert, Update and Delete.
+
+This is where the time goes. Slices past the end of the payload come out short instead of failing,
+and positions only grow, so one comparison with the payload's length after the last column finds
+every wrong length in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from penstock.errors import ProtocolError
+from penstock.model import UNCHANGED, Raw
+
+_LENGTH: Final = Struct(">I").unpack_from
+_TEXT, _NULL, _UNCHANGED, _BINARY = b"tnub"
+
+
+def read_tuple(payload: bytes, at: int, arity: int) -> tuple[list[Raw], int]:
+    """The raw values of ``arity`` columns from ``at`` on, and where the tuple ends.
+
+    Raises ProtocolError with the place of the first wrong byte.
+    """
+    values: list[Raw] = []
+    end = len(payload)
+    for i in range(arity):
+        if at >= end:
+            raise ProtocolError(f"the tuple ends before column {i + 1} of {arity}", offset=at)
+        kind = payload[at]
+        if kind == _TEXT:
+            start = at + 5
+            if start > end:
+                raise ProtocolError(f"column {i + 1} of {arity} has no length", offset=at)
+            at = start + _LENGTH(payload, at + 1)[0]
+            if at > end:
+                raise ProtocolError(
+                    f"column {i + 1} of {arity} announces {at - start} bytes, {end - start} left",
+                    offset=start - 4,
+                )
+            values.append(payload[start:at])
+        elif kind == _NULL:
+            values.append(None)
+            at += 1
+        elif kind == _UNCHANGED:
+            values.append(UNCHANGED)
+            at += 1
+        elif kind == _BINARY:
+            raise ProtocolError(
+                f"column {i + 1} of {arity} is in binary form, which was not asked for",
+                offset=at,
+                hint="START_REPLICATION must have binary 'false'",
+            )
+        else:
+            raise ProtocolError(f"column {i + 1} of {arity} has unknown form {kind}", offset=at)
+    return values, at
+
+
+def row_reader(arity: int, at: int) -> Callable[[bytes], list[Raw]]:
+    """A function that reads a row's only tuple, from ``at`` to the end of the payload."""
+
+    def read(payload: bytes) -> list[Raw]:
+        values, end = read_tuple(payload, at, arity)
+        if end != len(payload):
+            raise ProtocolError(f"{len(payload) - end} bytes follow the row", offset=end)
+        return values
+
+    return read
