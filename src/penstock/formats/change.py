@@ -1,0 +1,155 @@
+"""The format ``change``: all that is known of a change, as one JSON object.
+
+``{"id": …, "op": …, "table": …, "key": {…}, "old_key": …, "before": …, "after": {…},
+"unchanged": […], "mark": …, "transaction": {…}, "source": {…}}``. Values are as
+:mod:`penstock.formats.json` says; an UNCHANGED column is absent and listed. The topic is the
+change's route, or its table's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from penstock.formats import json
+from penstock.formats.json import NULL, string
+from penstock.model import OPERATIONS, Batch, Change, Event, Operation, Origin, Raw, Record, Table
+
+_make_record: Final[Callable[..., Record]] = tuple.__new__
+
+
+class ChangeFormat:
+    """Makes ``change`` records. Keeps what it compiled per table, and nothing of the changes."""
+
+    name = "change"
+
+    def __init__(self) -> None:
+        self._compiled: dict[int, _Compiled] = {}
+
+    def records(self, batch: Batch) -> Iterator[Record]:
+        """The records of a batch's changes, in order."""
+        return self._records(batch)
+
+    def record(self, change: Change[Any]) -> Record:
+        """The record of one change. Raises DecodeError for a value that cannot be JSON."""
+        return next(self._records((change,)))
+
+    def _records(self, events: Iterable[Event]) -> Iterator[Record]:
+        join = b"".join
+        origin: Origin | None = None
+        table: Table | None = None
+        for event in events:
+            if not isinstance(event, Change):
+                continue
+            if event.origin is not origin:
+                origin = event.origin
+                frame = _frame(origin)
+                start, middle, end = frame
+            if event.definition is not table:
+                table = event.definition
+                compiled = self._compile(table)
+                encode_row, encode_key = compiled.row, compiled.key
+                topic, heads = compiled.topic, compiled.heads
+            after = event.values_after
+            if (
+                after is None
+                or event.values_before is not None
+                or event.key_old is not None
+                or event.part
+            ):
+                yield _general(event, compiled, frame)
+                continue
+            try:
+                key = encode_key(after)
+                row = encode_row(after)
+            except (TypeError, AttributeError, ValueError):
+                yield _general(event, compiled, frame)
+                continue
+            ordinal = b"%d" % event.ordinal
+            head = heads[event.operation]
+            value = join((start, ordinal, head, key or NULL, _AFTER, row, middle, ordinal, end))
+            yield _make_record(Record, (event.route or topic, key, value, event.headers))
+
+    def _compile(self, table: Table) -> _Compiled:
+        compiled = self._compiled.get(id(table))
+        if compiled is None:
+            compiled = self._compiled[id(table)] = _Compiled(
+                table,
+                json.compile_row(table),
+                json.compile_row(table, table.key_indexes) if table.key_columns else _no_key,
+                table.text,
+                {
+                    op: b'","op":%b,"table":%b,"key":' % (string(op), string(table.text))
+                    for op in OPERATIONS
+                },
+            )
+        return compiled
+
+
+class _Compiled(NamedTuple):
+    """What is made once for a version of a table, which it keeps alive."""
+
+    table: Table
+    row: json.Encode
+    key: Callable[[Sequence[Raw]], bytes | None]
+    topic: str
+    heads: dict[Operation, bytes]
+
+
+class _Frame(NamedTuple):
+    """The pieces of a value that all changes of an origin share, around what differs."""
+
+    start: bytes
+    middle: bytes
+    end: bytes
+
+
+_AFTER: Final = b',"old_key":null,"before":null,"after":'
+
+
+def _no_key(values: Sequence[Raw]) -> None:
+    return None
+
+
+def _frame(origin: Origin) -> _Frame:
+    mark = string(origin.mark)[1:-1]
+    transaction = None
+    if origin.transaction is not None:
+        moment = origin.transaction.committed_at.isoformat(timespec="microseconds")
+        transaction = {"id": origin.transaction.id, "committed_at": moment}
+    return _Frame(
+        b'{"id":"%b:' % mark,
+        b',"unchanged":[],"mark":"%b:' % mark,
+        b'","transaction":%b,"source":%b}'
+        % (orjson.dumps(transaction), orjson.dumps(dict(origin.source))),
+    )
+
+
+def _general(change: Change[Any], compiled: _Compiled, frame: _Frame) -> Record:
+    """The record of any change at all."""
+    table = compiled.table
+    key = json.key(table, change.key_values)
+    old_key = json.key(table, change.key_old) or NULL
+    before = after = NULL
+    unchanged: list[str] = []
+    if change.values_before is not None:
+        before, _ = json.row(table, change.values_before)
+    if change.values_after is not None:
+        after, unchanged = json.row(table, change.values_after)
+    ordinal = b"%d" % change.ordinal + (b".%d" % change.part if change.part else b"")
+    middle = frame.middle.replace(b"[]", orjson.dumps(unchanged), 1)
+    value = b"".join(
+        (
+            frame.start,
+            ordinal,
+            compiled.heads[change.operation],
+            key or NULL,
+            b',"old_key":%b,"before":%b,"after":%b' % (old_key, before, after),
+            middle,
+            ordinal,
+            frame.end,
+        )
+    )
+    return Record(change.route or compiled.topic, key, value, change.headers)

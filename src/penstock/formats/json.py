@@ -1,0 +1,181 @@
+"""JSON of raw values, without making Python objects of them.
+
+A value's exact text is its JSON wherever that is possible: integers and finite floats are numbers
+as they stand, json is embedded as it stands, bytea is base64, and everything else (numeric, dates,
+arrays, …) is the exact text as a string. So nothing is lost and the same change always gives the
+same bytes.
+
+One function is compiled per table: it unpacks the row and joins the pieces. Only positions go into
+its source text; names and literals are passed as values.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64, unhexlify
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from penstock.errors import DecodeError
+from penstock.model import UNCHANGED, Column, Kind, Raw, Table
+
+Encode: TypeAlias = Callable[[Sequence[Raw]], bytes]
+
+NULL: Final = b"null"
+_dumps: Final = orjson.dumps
+
+
+def text(raw: bytes) -> bytes:
+    """A JSON string of a UTF-8 text."""
+    return _dumps(raw.decode())
+
+
+def string(value: str) -> bytes:
+    """A JSON string."""
+    return _dumps(value)
+
+
+def _boolean(raw: bytes) -> bytes:
+    return b"true" if raw == b"t" else b"false"
+
+
+def _float(raw: bytes) -> bytes:
+    return b'"%b"' % raw if raw in (b"NaN", b"Infinity", b"-Infinity") else raw
+
+
+def _bytes(raw: bytes) -> bytes:
+    return b'"%b"' % b2a_base64(unhexlify(raw[2:]), newline=False)
+
+
+def _json(raw: bytes) -> bytes:
+    """The text itself; line ends, which only ``json`` keeps between tokens, become spaces."""
+    if b"\n" in raw or b"\r" in raw:
+        return raw.replace(b"\n", b" ").replace(b"\r", b" ")
+    return raw
+
+
+def _as_it_stands(raw: bytes) -> bytes:
+    return raw
+
+
+def _quoted(raw: bytes) -> bytes:
+    return b'"%b"' % raw
+
+
+_BY_KIND: Final[dict[Kind, Callable[[bytes], bytes]]] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _as_it_stands,
+    Kind.FLOAT: _float,
+    Kind.BYTES: _bytes,
+    Kind.JSON: _json,
+    # texts of these hold no character that JSON escapes
+    Kind.NUMERIC: _quoted,
+    Kind.UUID: _quoted,
+    Kind.DATE: _quoted,
+    Kind.TIME: _quoted,
+    Kind.TIMESTAMP: _quoted,
+    Kind.TIMESTAMPTZ: _quoted,
+    Kind.INTERVAL: _quoted,
+}
+
+
+def encoder(column: Column) -> Callable[[bytes], bytes]:
+    """What makes JSON of a column's exact text."""
+    return _BY_KIND.get(column.type.kind, text)
+
+
+def row(table: Table, values: Sequence[Raw]) -> tuple[bytes, list[str]]:
+    """The JSON object of a row, and the names of the columns that are UNCHANGED and so absent.
+
+    Raises DecodeError for a value that its column's type does not allow.
+    """
+    pieces: list[bytes] = []
+    unchanged: list[str] = []
+    for column, raw in zip(table.columns, values, strict=True):
+        if raw is UNCHANGED:
+            unchanged.append(column.name)
+            continue
+        try:
+            value = NULL if raw is None else encoder(column)(raw)
+        except ValueError as error:
+            raise DecodeError(
+                f"{table.text}.{column.name}: {raw!r:.80} cannot be JSON: {error}",
+                hint="the session must have client_encoding=UTF8 and bytea_output=hex",
+                table=table.text,
+            ) from error
+        pieces.append(string(column.name) + b":" + value)
+    return b"{" + b",".join(pieces) + b"}", unchanged
+
+
+def key(table: Table, values: Sequence[Raw] | None) -> bytes | None:
+    """The JSON object of a key's values; None where there is no key.
+
+    Raises DecodeError when a part of the key is not known.
+    """
+    if values is None:
+        return None
+    encoded, unchanged = row(table.key_definition, values)
+    if unchanged:
+        raise DecodeError(
+            f"the log did not repeat {', '.join(unchanged)}, part of the key of {table.text}",
+            hint=f"ALTER TABLE {table.text} REPLICA IDENTITY FULL",
+            table=table.text,
+        )
+    return encoded
+
+
+# How a column's piece is written in the compiled function, where it is worth a special form.
+# {v} is the value; {f} its encoder.
+_INLINE: Final[dict[Callable[[bytes], bytes], str]] = {
+    _as_it_stands: "{v}",
+    _boolean: "(true if {v} == t else false)",
+    text: "dumps({v}.decode())",
+    _quoted: "quote + {v} + quote",
+}
+
+
+def compile_row(table: Table, positions: Sequence[int] | None = None) -> Encode:
+    """A function from the values of a row to the JSON object of its columns (or of those at
+    ``positions``, in that order).
+
+    It is fast for the common case and raises TypeError, AttributeError or ValueError for others,
+    an UNCHANGED value among them: ask :func:`row` then.
+    """
+    columns = table.columns
+    chosen = range(len(columns)) if positions is None else positions
+    scope: dict[str, Any] = {
+        "dumps": _dumps,
+        "join": b"".join,
+        "quote": b'"',
+        "null": NULL,
+        "t": b"t",
+        "true": b"true",
+        "false": b"false",
+    }
+    pieces: list[str] = []
+    literal = b"{"
+    for n, i in enumerate(chosen):
+        column = columns[i]
+        encode = encoder(column)
+        literal += (b"," if n else b"") + string(column.name) + b":"
+        after = b""
+        if encode is _quoted and column.nullable is False:
+            piece, literal, after = f"v{i}", literal + b'"', b'"'
+        else:
+            piece = _INLINE.get(encode, "{f}({v})").format(v=f"v{i}", f=f"f{i}")
+            if column.nullable is not False:
+                piece = f"null if v{i} is None else {piece}"
+        scope[f"l{i}"], scope[f"f{i}"] = literal, encode
+        pieces += [f"l{i}", f"({piece})"]
+        literal = after
+    scope["end"] = literal + b"}"
+    parameters = "".join(f"v{i}," for i in range(len(columns)))
+    source = (
+        f"def encode(values):\n ({parameters}) = values\n return join(({','.join(pieces)},end))"
+        if pieces
+        else "def encode(values):\n return end"
+    )
+    exec(source, scope)
+    compiled: Encode = scope["encode"]
+    return compiled
