@@ -43,7 +43,7 @@ types: .venv/.dev ## mypy strict, pyright on the public interface
 
 .PHONY: docs
 docs: .venv/.dev ## build the documentation into site/; warnings fail
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: bench
 bench: .venv/.dev ## measure speed, memory and latency

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psycopg
@@ -61,6 +64,26 @@ def test_a_server_that_cannot_start_says_why() -> None:
     with pytest.raises(SourceError, match="nonsense"):
         server.start()
     server.close()
+
+
+def test_a_port_that_was_taken_meanwhile_is_given_up() -> None:
+    server = Server(fsync=False)
+    wanted = server.port
+    with socket.create_server(("127.0.0.1", wanted)), server:
+        assert server.port != wanted
+        assert fetch(server.dsn(), "SELECT 1") == [(1,)]
+
+
+def test_a_busy_server_restarts_after_a_kill(own_server: OwnServer) -> None:
+    server = own_server()
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        [pid] = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        os.kill(pid, signal.SIGSTOP)  # does not notice that its postmaster is gone
+        server.kill()
+        threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+        server.start()
+    assert "is still in use" in server.log
+    assert fetch(server.dsn(), "SELECT 1") == [(1,)]
 
 
 def test_a_version_that_is_not_there_names_the_cure() -> None:

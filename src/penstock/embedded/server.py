@@ -105,7 +105,8 @@ class Server:
     @property
     def log(self) -> str:
         """What the server has said so far."""
-        return (self.directory / "log").read_text("utf-8", "replace")
+        path = self.directory / "log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
 
     @property
     def running(self) -> bool:
@@ -131,19 +132,25 @@ class Server:
         """
         if self.running:
             return self
-        if self._directory is None:
+        first = self._directory is None
+        if first:
             self._initialize()
         deadline = time.monotonic() + timeout
-        while not self._launch(deadline):
+        while True:
+            begin = len(self.log)
+            if self._launch(deadline):
+                return self
+            said = self.log[begin:]
+            if first and "Address already in use" in said:
+                self.port = free_port()
             # Processes of a killed postmaster hold its shared memory until they notice.
-            if "is still in use" not in self._tail(3) or time.monotonic() > deadline:
+            elif "is still in use" not in said or time.monotonic() > deadline:
                 self._end_process(signal.SIGQUIT)
                 raise SourceError(
-                    f"PostgreSQL {self.version} did not start: {self._tail(8)}",
+                    f"PostgreSQL {self.version} did not start: {said[-2000:]}",
                     hint=f"its settings: {self.settings}",
                 )
-            time.sleep(0.1)
-        return self
+            time.sleep(0.05)
 
     def stop(self, mode: StopMode = "fast", timeout: float = 60.0) -> None:
         """Stop and keep the data. Raises SourceError when that takes longer than ``timeout``."""
@@ -272,9 +279,6 @@ class Server:
             self._guard.kill()
             self._guard.communicate()
             self._guard = None
-
-    def _tail(self, lines: int) -> str:
-        return "\n".join(self.log.splitlines()[-lines:])
 
 
 def free_port() -> int:
