@@ -44,8 +44,18 @@ class MemoryStore:
 
     async def load(self) -> Saved | None:
         """All that is saved of the pipeline; None when it was never saved."""
-        state = self._state
-        return Saved(dict(state.streams), json.loads(state.facts)) if state.saved else None
+        _ = self._state
+        return self._saved(self._pipeline or "")
+
+    async def peek(self, context: Context) -> Saved | None:
+        """What ``load`` would give, without ``open``."""
+        return self._saved(context.pipeline)
+
+    def _saved(self, pipeline: str) -> Saved | None:
+        state = self._states.get(pipeline)
+        if state is None or not state.saved:
+            return None
+        return Saved(dict(state.streams), json.loads(state.facts))
 
     async def save(
         self,

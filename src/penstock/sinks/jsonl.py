@@ -1,0 +1,263 @@
+"""JSON lines in a file or on standard output.
+
+Each line is ``{"topic": …, "key": …, "value": …, "headers": {…}}``; key and value are the format's
+own JSON. A flush ends in fsync, so whatever stands after the last newline of a file was never
+acknowledged: it is cut off when the file is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Literal
+
+import orjson
+
+from penstock.component import SinkComponent
+from penstock.errors import ConfigError, SinkError, SinkUnavailableError
+from penstock.failpoints import Failpoint
+from penstock.model import Batch, Checkpoint, Mark, Record
+from penstock.ports import Context
+
+_HEAD: Final = b'{"topic":'
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BLOCK: Final = 64 * 1024
+_STDOUT: Final = 1
+
+
+class Jsonl(SinkComponent):
+    """Writes JSON lines.
+
+    Parameters
+    ----------
+    path: the file, made when missing and appended to otherwise; ``-`` is standard output.
+    """
+
+    type: Literal["jsonl"] = "jsonl"
+    path: str
+
+    def build(self) -> JsonlSink:
+        """The sink, not open yet."""
+        return JsonlSink(self.path)
+
+
+class JsonlSink:
+    """Appends records to one file, which it locks against other writers while it is open.
+
+    Writing is one system call a batch. Only a regular file is locked, repaired and synced; a pipe
+    or a terminal takes its bytes and that is all that can be known of them.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._fd: int | None = None
+        self._regular = False
+        self._durable = 0
+        self._dirty = False
+        self._last: Mark | None = None
+        self._context: Context | None = None
+        self._lines = LineBuilder()
+
+    @property
+    def _where(self) -> str:
+        return "standard output" if self.path == "-" else self.path
+
+    async def open(self, context: Context) -> None:
+        """Open, lock and repair the file.
+
+        Raises SinkError when it is locked by another writer or is no file of ours, and
+        SinkUnavailableError when the disk is full.
+        """
+        if context.format is None:
+            raise ConfigError(f"the sink for {self._where} has no format")
+        await self.close()
+        self._context = context
+        try:
+            await asyncio.to_thread(self._open, context)
+        except OSError as error:
+            await self.close()
+            raise self._failure("cannot open", error) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    def _open(self, context: Context) -> None:
+        if self.path == "-":
+            self._fd = _STDOUT
+        else:
+            new = not os.path.exists(self.path)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            if new:
+                _sync_folder(self.path)
+        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode) and self.path != "-"
+        if not self._regular:
+            return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SinkError(
+                f"{self.path} is in use: another pipeline writes to it",
+                hint="give each pipeline a file of its own, or stop the other one",
+            ) from None
+        self._durable = self._repair(self._fd, context)
+
+    def _repair(self, fd: int, context: Context) -> int:
+        """Cut off a torn last line; where the file ends now."""
+        size = os.fstat(fd).st_size
+        end = _end_of_last_line(fd, size)
+        if end < size:
+            torn = os.pread(fd, len(_HEAD), end)
+            if torn.strip(b"\0") and not (torn.startswith(_HEAD) or _HEAD.startswith(torn)):
+                raise SinkError(
+                    f"{self.path} ends in something that this sink did not write: {torn!r}…",
+                    hint="name another file, or end this one with a newline",
+                )
+            os.ftruncate(fd, end)
+            os.fsync(fd)
+            context.logger.warning(
+                "%s: cut off a torn last line of %d bytes; it is written again",
+                self.path,
+                size - end,
+            )
+        return end
+
+    async def resume(self, stream: str) -> Checkpoint | None:
+        """None: a file of lines stores no checkpoints."""
+        return None
+
+    async def write(self, batch: Batch) -> None:
+        """Append the batch's records.
+
+        Raises SinkUnavailableError when the disk is full; the file then ends where the last flush
+        left it.
+        """
+        fd, context = self._opened()
+        assert context.format is not None
+        data = self._lines.build(batch.records(context.format))
+        if data:
+            self._dirty = True
+            try:
+                if self._regular:
+                    _write_all(fd, data)
+                else:  # a pipe that nobody reads blocks, and must not block the loop
+                    await asyncio.to_thread(_write_all, fd, data)
+            except OSError as error:
+                raise await self._cut_back("cannot write", error) from error
+        self._last = batch.last or self._last
+
+    async def flush(self) -> Mark | None:
+        """Sync the file. Raises SinkError, for good, when the disk cannot say that it is safe."""
+        fd, context = self._opened()
+        context.failpoints.hit(Failpoint.SINK_COMMIT)
+        if self._dirty and self._regular:
+            try:
+                end = os.fstat(fd).st_size
+                await asyncio.to_thread(os.fsync, fd)
+            except OSError as error:
+                raise await self._cut_back("cannot sync", error) from error
+            self._durable = end
+        self._dirty = False
+        last, self._last = self._last, None
+        return last
+
+    async def close(self) -> None:
+        """Close the file and so unlock it; standard output stays open."""
+        fd, self._fd = self._fd, None
+        self._last, self._dirty = None, False
+        if fd is not None and fd != _STDOUT:
+            os.close(fd)
+
+    def _opened(self) -> tuple[int, Context]:
+        if self._fd is None or self._context is None:
+            raise SinkError(f"{self._where} is not open")
+        return self._fd, self._context
+
+    async def _cut_back(self, what: str, error: OSError) -> SinkError:
+        """Close the file after a failure; what to raise.
+
+        A full disk loses nothing once the file ends at its last flush: the rest is fed again.
+        After any other failure the kernel may have dropped what it could not write and would call
+        the next sync a success, so there is no next one.
+        """
+        fd = self._fd
+        if fd is not None and self._regular and error.errno in _NO_SPACE:
+            try:
+                os.ftruncate(fd, self._durable)
+                os.fsync(fd)
+            except OSError as second:
+                error = second
+        await self.close()
+        return self._failure(what, error)
+
+    def _failure(self, what: str, error: OSError) -> SinkError:
+        text = f"{what} {self._where}: {error.strerror or error}"
+        if isinstance(error, BrokenPipeError):
+            return SinkError(f"nobody reads {self._where} any more", hint="the reader has ended")
+        if error.errno in _NO_SPACE:
+            return SinkUnavailableError(text, hint="free some space: writing goes on by itself")
+        return SinkError(text, hint="after a failed sync nothing is known of the file's end")
+
+
+class LineBuilder:
+    """Makes lines of records; what repeats from record to record is encoded once."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, bytes] = {}
+
+    def build(self, records: Iterable[Record]) -> bytes:
+        """The lines of the records, each with its newline."""
+        heads = self._heads
+        parts: list[bytes] = []
+        add = parts.extend
+        headers_seen: object = None
+        tail = b""
+        for topic, key, value, headers in records:
+            head = heads.get(topic)
+            if head is None:
+                head = heads[topic] = _HEAD + orjson.dumps(topic) + b',"key":'
+            if headers is not headers_seen:
+                tail = b',"headers":' + orjson.dumps(dict(headers)) + b"}\n"
+                headers_seen = headers
+            add(
+                (
+                    head,
+                    b"null" if key is None else key,
+                    b',"value":',
+                    b"null" if value is None else value,
+                    tail,
+                )
+            )
+        return b"".join(parts)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    if written < len(data):
+        rest = memoryview(data)[written:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+
+
+def _end_of_last_line(fd: int, size: int) -> int:
+    end = size
+    while end:
+        begin = max(0, end - _BLOCK)
+        newline = os.pread(fd, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0
+
+
+def _sync_folder(path: str) -> None:
+    """Make a new file's name as durable as its content."""
+    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
