@@ -105,7 +105,10 @@ class SourceState(Protocol):
 class Source(Protocol):
     """Where changes come from.
 
-    ``covers`` and ``meet`` are pure and work before ``open``.
+    ``covers`` and ``meet`` are pure and work before ``open``. Optional: ``authority()``, the
+    seconds for which our hold on the source is still certain; ``waiting()``, whether it has data
+    that we have not received; ``check(context)``, ``status(context)``, ``teardown(context)``,
+    which work without ``open`` and give findings, figures, and what was removed.
     """
 
     def covers(self, checkpoint: Checkpoint, mark: Mark) -> bool:
@@ -138,7 +141,8 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where changes go.
 
-    Raises SinkUnavailableError when a write is worth trying again: it is then closed, opened and
+    A sink that commits checkpoints with its data says so by an attribute ``stores_checkpoints``
+    that is true. Raises SinkUnavailableError when a write is worth trying again: it is then closed, opened and
     fed again all that no flush covered.
     """
 
@@ -236,6 +240,10 @@ class Store(Protocol):
 
     async def load(self) -> Saved | None:
         """All that is saved of the pipeline; None when it was never saved."""
+
+    async def peek(self, context: Context) -> Saved | None:
+        """What :meth:`load` would give, without ``open``: nothing is locked, created or changed,
+        so it works while another process runs the pipeline."""
 
     async def save(
         self,

@@ -1,0 +1,248 @@
+"""A lane: one sink's way from the reader to the ledger.
+
+The lane owns its sink. It keeps what was written until a flush covers it, so that a sink that
+failed can be opened again and fed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from penstock.errors import PenstockError, SinkError, SinkUnavailableError
+from penstock.failpoints import Failpoint
+from penstock.model import Batch, Checkpoint
+from penstock.pipeline.ledger import Ledger
+from penstock.pipeline.observe import SinkMeter, changes_in
+from penstock.pipeline.passage import Passage
+from penstock.pipeline.retry import pause, waits
+from penstock.ports import Context, Sink
+
+QUEUE = 2
+"""Batches that wait while one is in flight."""
+
+BUDGET = 8 << 20
+"""Wire bytes of written batches that a lane keeps for a second feeding."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    sequence: int
+    batch: Batch
+    news: bool
+
+
+class Lane:
+    """Delivers batches to one sink, in order.
+
+    Parameters
+    ----------
+    name: the sink's unique name.
+    rewind: called when what the sink lost can only come from the source again.
+    authority: seconds for which our hold on the source is still certain; a lane writes nothing
+        once it has run out, since another copy of the pipeline may have taken over.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        context: Context,
+        ledger: Ledger,
+        meter: SinkMeter,
+        *,
+        rewind: Callable[[str], None],
+        authority: Callable[[], float],
+        settled: Callable[[], None],
+        budget: int = BUDGET,
+    ) -> None:
+        self.name = name
+        self.sink = sink
+        self._context = context
+        self._ledger = ledger
+        self._meter = meter
+        self._rewind = rewind
+        self._authority = authority
+        self._settled = settled
+        self._budget = budget
+        self._queue: asyncio.Queue[_Item | asyncio.Future[None]] = asyncio.Queue(QUEUE)
+        self._kept: deque[_Item] = deque()
+        self._written = 0
+        self._lost = False
+        self._abandoned = False
+        self._open = False
+        self._waits: Iterator[float] = waits(context.random)
+        self.passage: Passage | None = None
+
+    async def open(self) -> None:
+        """Open the sink, waiting for it as long as it takes."""
+        await self._persist(self._open_once)
+
+    async def resume(self, stream: str) -> Checkpoint | None:
+        """The checkpoint that the sink itself holds."""
+        found: list[Checkpoint | None] = []
+
+        async def ask() -> None:
+            await self._open_once()
+            found.append(await self.sink.resume(stream))
+
+        await self._persist(ask)
+        return found[0]
+
+    async def put(self, sequence: int, batch: Batch) -> None:
+        """Hand over a batch; waits while the lane is full."""
+        if self.passage is None:
+            raise AssertionError("a lane needs its passage before its first batch")
+        passed, news = self.passage.admit(batch)
+        await self._queue.put(_Item(sequence, passed, news))
+
+    async def settle(self) -> None:
+        """Deliver all that is complete; throw away what belongs to an unfinished transaction."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._queue.put(done)
+        await done
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, asyncio.Future):
+                await self._discard()
+                item.set_result(None)
+            elif not self._abandoned:
+                await self._deliver(item)
+
+    async def close(self) -> None:
+        """Close the sink without a flush."""
+        self._open = False
+        await self.sink.close()
+
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether the sink stores checkpoints with its data."""
+        return bool(getattr(self.sink, "stores_checkpoints", False))
+
+    async def _discard(self) -> None:
+        if self._kept or self._abandoned:
+            await self.close()
+        self._kept.clear()
+        self._written = 0
+        self._lost = self._abandoned = False
+
+    async def _deliver(self, item: _Item) -> None:
+        if not len(item.batch) and not self._kept:
+            self._record(item, wrote=False)
+            return
+        self._kept.append(item)
+        await self._persist(self._feed)
+
+    async def _feed(self) -> None:
+        """Write what is kept and not yet written; flush where the last one has a checkpoint."""
+        if self._authority() <= 0:
+            self._give_up("nothing was heard from the source for too long")
+            return
+        await self._open_once()
+        failpoints = self._context.failpoints
+        while self._written < len(self._kept):
+            batch = self._kept[self._written].batch
+            failpoints.hit(Failpoint.BEFORE_WRITE)
+            await self.sink.write(batch)
+            failpoints.hit(Failpoint.AFTER_WRITE)
+            self._written += 1
+            self._meter.count(changes_in(batch))
+        if self._kept[-1].batch.checkpoint is not None:
+            await self._flush()
+        elif sum(item.batch.size for item in self._kept) > self._budget:
+            self._lost = True
+            last = self._kept.pop()
+            self._kept.clear()
+            self._kept.append(last)
+            self._written = 1
+
+    async def _flush(self) -> None:
+        failpoints = self._context.failpoints
+        failpoints.hit(Failpoint.BEFORE_FLUSH)
+        mark = await self.sink.flush()
+        failpoints.hit(Failpoint.AFTER_FLUSH)
+        self._meter.flushes += 1
+        marks = [item.batch.last for item in self._kept if item.batch.last is not None]
+        if marks and mark != marks[-1]:
+            raise SinkError(
+                f"sink {self.name!r} flushed up to {mark}, but {marks[-1]} was written",
+                hint="flush() returns the last mark of the last written batch",
+                mark=marks[-1],
+            )
+        kept = list(self._kept)
+        self._kept.clear()
+        self._written = 0
+        self._lost = False
+        for item in kept:
+            self._record(item, wrote=True)
+
+    def _record(self, item: _Item, *, wrote: bool) -> None:
+        self._ledger.settle(
+            self.name,
+            item.sequence,
+            item.batch.stream,
+            item.batch.last if wrote and item.batch.checkpoint else None,
+            item.batch.checkpoint if item.news else None,
+        )
+        self._settled()
+
+    def _give_up(self, why: str) -> None:
+        """Wait for a rewind: the source has to show the unfinished part again."""
+        self._abandoned = True
+        self._rewind(f"sink {self.name!r}: {why}")
+
+    async def _persist(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Run ``act`` until the sink is there to do it."""
+        while True:
+            try:
+                await act()
+            except SinkUnavailableError as error:
+                self._meter.failures += 1
+                self._meter.unavailable = error.message
+                await self.close()
+                if self._lost:
+                    self._give_up(error.message)
+                    return
+                self._written = 0
+                wait = pause(error, next(self._waits))
+                self._context.logger.warning(
+                    "sink %s is unavailable, next try in %.1f s: %s", self.name, wait, error.message
+                )
+                await self._context.clock.sleep(wait)
+            except (PenstockError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                raise SinkError(
+                    f"sink {self.name!r} failed: {type(error).__name__}: {error}"
+                ) from error
+            else:
+                if self._meter.unavailable:
+                    self._context.logger.info("sink %s is back", self.name)
+                self._meter.unavailable = ""
+                self._waits = waits(self._context.random)
+                return
+
+    async def _open_once(self) -> None:
+        if self._open:
+            return
+        await self.sink.open(self._context)
+        self._open = True
+        await self._skip_committed()
+
+    async def _skip_committed(self) -> None:
+        """After a commit with an unknown outcome the sink itself knows what it has."""
+        if self.passage is None or not self._kept:
+            return
+        stream = self._kept[0].batch.stream
+        own = await self.sink.resume(stream)
+        if own is None:
+            return
+        again = Passage(self.passage.source, {stream: own})
+        self._kept = deque(
+            _Item(item.sequence, again.admit(item.batch)[0], item.news) for item in self._kept
+        )

@@ -1,0 +1,335 @@
+"""The Pipeline: a name, a source, sinks, transforms and a store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+from penstock import registry
+from penstock.errors import ConfigError
+from penstock.model import Checkpoint, Mark
+from penstock.model.stream import MAIN
+from penstock.pipeline.functions import ChangeFunction, FunctionTransform
+from penstock.pipeline.observe import Report, SinkStatus, State, Status
+from penstock.pipeline.runner import Runner
+from penstock.pipeline.state import Start
+from penstock.ports import Context, Finding, Format, Saved, Sink, Source, Store, Transform
+
+_NAME: Final = re.compile("[a-z0-9_]{1,54}")
+
+
+class Pipeline:
+    """Leads the changes of one source to its sinks.
+
+    Parameters
+    ----------
+    name: ``[a-z0-9_]{1,54}``; names the state, and the slot on the server.
+    source: a source's configuration (``Postgres(dsn=…)``), a URL, or any object with the methods
+        of :class:`penstock.ports.Source`.
+    sinks: configurations (``Jsonl(path=…)``) or objects with the methods of
+        :class:`penstock.ports.Sink`.
+    transforms: applied in order; functions get a Change and give one, several, or None.
+    store: where state survives: None for a SQLite file in the user's state folder, a path or URL,
+        or any :class:`penstock.ports.Store`.
+    context: clock, random numbers and failpoints, for tests.
+    drain_timeout: seconds that a stop waits for the sinks.
+
+    Raises
+    ------
+    ConfigError: a part is missing, unknown or named twice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Any,
+        sinks: Sequence[Any],
+        transforms: Iterable[Transform | ChangeFunction] = (),
+        store: Any = None,
+        *,
+        context: Context | None = None,
+        drain_timeout: float = 25.0,
+    ) -> None:
+        _check_name(name)
+        self.name = name
+        self.source: Source = _source(source)
+        self.store = _store(store)
+        self.context = replace(context or Context(name), pipeline=name)
+        self.drain_timeout = drain_timeout
+        self.transforms = [
+            part if hasattr(part, "apply") else FunctionTransform(part) for part in transforms
+        ]
+        self.sinks: dict[str, tuple[Sink, Context]] = {}
+        self._starts: dict[str, Start | None] = {}
+        for sink in sinks:
+            self._add_sink(sink)
+        if not self.sinks:
+            raise ConfigError(f"pipeline {name!r} has no sink", hint="add at least one to sinks=")
+        self._runner: Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_early = threading.Event()
+
+    def _add_sink(self, sink: Any) -> None:
+        config, sink = sink, _build(sink, "open", "write", "flush")
+        name = getattr(config, "name", None) or getattr(config, "type", None)
+        name = name or type(sink).__name__.lower()
+        if name in self.sinks:
+            raise ConfigError(f"two sinks are called {name!r}", hint="give one a name= of its own")
+        format: Format | None = None
+        if getattr(config, "format", None):
+            format = registry.component("format", config.format)()
+        context = replace(self.context, component=name, format=format, store=self.store)
+        self.sinks[name] = (sink, context)
+        self._starts[name] = getattr(config, "start", None)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Pipeline:
+        """The pipeline that a TOML file describes. Raises ConfigError."""
+        pipeline: Pipeline = registry.resolve("penstock.assembly:from_file")(path)
+        return pipeline
+
+    @property
+    def state(self) -> State:
+        """What the pipeline does now."""
+        return self._runner.state if self._runner is not None else "stopped"
+
+    # -- running
+
+    def run(self, *, until_caught_up: bool = False) -> Report:
+        """Run, and block until it ends. SIGINT and SIGTERM drain; a second one raises
+        KeyboardInterrupt at once.
+
+        Parameters
+        ----------
+        until_caught_up: end once everything committed before the start is durable in every sink.
+
+        Raises
+        ------
+        PenstockError: what stopped it; GapError, DivergedError and StuckError are the states in
+            which going on would be wrong.
+        """
+        return asyncio.run(self._run_with_signals(until_caught_up))
+
+    async def _run_with_signals(self, until_caught_up: bool) -> Report:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(self.serve(until_caught_up=until_caught_up))
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if threading.current_thread() is not threading.main_thread():
+            signals = []
+
+        def on_signal() -> None:
+            if self.state == "stopping":
+                task.cancel()
+            else:
+                self.stop()
+
+        for number in signals:
+            loop.add_signal_handler(number, on_signal)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def serve(self, *, until_caught_up: bool = False) -> Report:
+        """Like :meth:`run`, inside a running event loop and without touching signals."""
+        if self._runner is not None:
+            raise ConfigError(f"pipeline {self.name!r} runs already")
+        clock = self.context.clock
+        begun = clock.monotonic()
+        self._loop = asyncio.get_running_loop()
+        runner = self._runner = Runner(
+            self.source,
+            self.sinks,
+            self._starts,
+            self.transforms,
+            self.store,
+            self.context,
+            until_caught_up=until_caught_up,
+            drain_timeout=self.drain_timeout,
+        )
+        try:
+            if self._stop_early.is_set():
+                runner.stop()
+            await runner.run()
+        finally:
+            self._runner = None
+            self._loop = None
+            self._stop_early.clear()
+        counts = {name: meter.changes for name, meter in runner.meter.sinks.items()}
+        return Report(
+            pipeline=self.name,
+            state=runner.state,
+            changes=min(counts.values()),
+            seconds=clock.monotonic() - begun,
+            sinks=counts,
+            checkpoint=_lowest(
+                self.source, [runner.ledger.state(sink, MAIN).safe for sink in self.sinks]
+            ),
+            drained=runner.drained,
+            caught_up=runner.caught_up,
+        )
+
+    def stop(self) -> None:
+        """Read no more, deliver what is complete, save, leave. Safe from any thread."""
+        runner, loop = self._runner, self._loop
+        if runner is None or loop is None:
+            self._stop_early.set()
+            return
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(runner.stop)
+
+    # -- looking
+
+    def check(self) -> list[Finding]:
+        """Preflight: what would keep this pipeline from running, or from capturing everything.
+
+        Nothing is changed on the server, in the sinks or in the store.
+        """
+        return asyncio.run(self.acheck())
+
+    async def acheck(self) -> list[Finding]:
+        """Like :meth:`check`, inside a running event loop."""
+        findings: list[Finding] = []
+        for part, context in self._parts():
+            ask = getattr(part, "check", None)
+            if ask is not None:
+                findings.extend(await ask(context))
+        return findings
+
+    def status(self) -> Status:
+        """State, lag, retained log, and how far each sink is; also while another process runs."""
+        return asyncio.run(self.astatus())
+
+    async def astatus(self) -> Status:
+        """Like :meth:`status`, inside a running event loop."""
+        runner = self._runner
+        ask = getattr(self.source, "status", None)
+        source = await ask(replace(self.context, component="source")) if ask is not None else {}
+        if runner is not None:
+            return self._live_status(runner, source)
+        store_context = replace(self.context, component="store")
+        saved = await self.store.peek(store_context)
+        return Status(self.name, "stopped", self._saved_sinks(saved), source)
+
+    def _live_status(self, runner: Runner, source: dict[str, Any]) -> Status:
+        sinks: dict[str, SinkStatus] = {}
+        for name, meter in runner.meter.sinks.items():
+            state = runner.ledger.state(name, MAIN)
+            sinks[name] = SinkStatus(
+                "stalled" if meter.unavailable else "running",
+                _text(state.data),
+                state.safe.text if state.safe else None,
+                meter.changes,
+                meter.failures,
+                meter.unavailable,
+                getattr(self.sinks[name][0], "counters", {}),
+            )
+        stalled = any(sink.state == "stalled" for sink in sinks.values())
+        state_word: State = "stalled" if stalled and runner.state == "running" else runner.state
+        return Status(self.name, state_word, sinks, source, runner.meter.reconnects)
+
+    def _saved_sinks(self, saved: Saved | None) -> dict[str, SinkStatus]:
+        streams = saved.streams if saved is not None else {}
+        sinks: dict[str, SinkStatus] = {}
+        for name in self.sinks:
+            state = streams.get((name, MAIN))
+            sinks[name] = SinkStatus(
+                "stopped",
+                _text(state.data) if state else None,
+                state.safe.text if state and state.safe else None,
+            )
+        return sinks
+
+    def teardown(self) -> list[str]:
+        """Remove the slot, the publication and the saved state; what was removed, in words.
+
+        The sinks' data stays. Raises SlotInUseError while the pipeline runs.
+        """
+        return asyncio.run(self.ateardown())
+
+    async def ateardown(self) -> list[str]:
+        """Like :meth:`teardown`, inside a running event loop."""
+        removed: list[str] = []
+        await self.store.open(replace(self.context, component="store"))
+        try:
+            for part, context in self._parts():
+                remove = getattr(part, "teardown", None)
+                if remove is not None:
+                    removed.extend(await remove(context))
+            await self.store.clear()
+            removed.append(f"the saved state of {self.name}")
+        finally:
+            await self.store.close()
+        return removed
+
+    def _parts(self) -> list[tuple[Any, Context]]:
+        parts: list[tuple[Any, Context]] = [
+            (self.source, replace(self.context, component="source")),
+            (self.store, replace(self.context, component="store")),
+        ]
+        return parts + list(self.sinks.values())
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is no name for a pipeline",
+            hint="use 1 to 54 lower-case letters, digits and underscores",
+        )
+
+
+def _source(source: Any) -> Source:
+    if isinstance(source, str):
+        scheme = source.partition("://")[0]
+        kind = registry.URL_SOURCES.get(scheme.partition("+")[0])
+        if kind is None:
+            raise ConfigError(
+                f"no source reads {scheme or 'such'}: URLs",
+                hint="known: " + ", ".join(f"{known}://" for known in registry.URL_SOURCES),
+            )
+        source = registry.component("source", kind)(dsn=source)
+    built: Source = _build(source, "open", "batches", "acknowledge")
+    return built
+
+
+def _store(store: Any) -> Store:
+    if hasattr(store, "load") and hasattr(store, "park"):
+        return cast("Store", store)
+    made: Store = registry.resolve("penstock.stores:store_for")(store)
+    return made
+
+
+def _build(part: Any, *methods: str) -> Any:
+    """The working object of a configuration, or the object itself."""
+    build = getattr(part, "build", None)
+    made = build() if build is not None else part
+    missing = [method for method in methods if not hasattr(made, method)]
+    if missing:
+        raise ConfigError(
+            f"{made!r} cannot be used here: it has no {', '.join(missing)}()",
+            hint="penstock.ports says what a source, a sink and a store have",
+        )
+    return made
+
+
+def _text(mark: Mark | None) -> str | None:
+    return None if mark is None else str(mark)
+
+
+def _lowest(source: Source, safes: Sequence[Checkpoint | None]) -> Checkpoint | None:
+    lowest: Checkpoint | None = None
+    for safe in safes:
+        if safe is None:
+            return None
+        lowest = safe if lowest is None else source.meet(lowest, safe)
+    return lowest
