@@ -83,7 +83,16 @@ class _Sql(Component):
         return self.url.get_secret_value()
 
 
-_STORES: Final[dict[str, type[Component]]] = {"sqlite": _Sqlite, "sql": _Sql}
+class _Memory(Component):
+    """State that ends with the process."""
+
+    type: Literal["memory"]
+
+    def build(self) -> str:
+        return "memory"
+
+
+_STORES: Final[dict[str, type[Component]]] = {"sqlite": _Sqlite, "sql": _Sql, "memory": _Memory}
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> PipelineConfig:

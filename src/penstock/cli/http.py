@@ -100,7 +100,6 @@ def _metrics(status: Status) -> Iterator[str]:
     yield from _family(
         "state", "gauge", "1 for the present state.", [({**own, "state": status.state}, 1)]
     )
-    yield from _family("parked_changes", "gauge", "Changes set aside.", [(own, status.parked)])
     yield from _family(
         "reconnects_total", "counter", "Times the source was reopened.", [(own, status.reconnects)]
     )

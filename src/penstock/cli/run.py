@@ -51,6 +51,8 @@ def run(
         companion=lambda: _beside(pipeline, address),
     )
     _show(report)
+    if not report.drained or (until_caught_up and not report.caught_up):
+        raise typer.Exit(1)
 
 
 async def _beside(pipeline: Pipeline, address: tuple[str, int] | None) -> None:
@@ -71,6 +73,8 @@ def _show(report: Report) -> None:
                 "state": report.state,
                 "changes": report.changes,
                 "seconds": round(report.seconds, 3),
+                "drained": report.drained,
+                "caught_up": report.caught_up,
                 "sinks": dict(report.sinks),
                 "checkpoint": checkpoint,
             }

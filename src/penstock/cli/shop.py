@@ -111,13 +111,13 @@ class Shop:
         """A table's columns, and all its rows as the server's exact texts in UTC."""
         self._run("SET timezone = 'UTC'")
         columns = self._run(
-            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass"
-            " AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            "SELECT attname, atttypid = 'bool'::regtype FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             table,
         )
-        names = [name for (name,) in columns]
-        texts = ", ".join(f"{name}::text" for name in names)
-        return names, self._run(f"SELECT {texts} FROM {table}")
+        # SQLite has no booleans: they are 0 and 1 there.
+        texts = ", ".join(f"{name}{'::int' * boolean}::text" for name, boolean in columns)
+        return [name for name, _ in columns], self._run(f"SELECT {texts} FROM {table}")
 
     def close(self) -> None:
         """Leave."""

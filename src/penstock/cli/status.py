@@ -42,7 +42,6 @@ def _show(found: Status) -> None:
     for name, value in found.source.items():
         if value is not None:
             payload(f"  {name.replace('_', ' '):<22} {amount(name, value)}")
-    payload(f"  {'parked changes':<22} {found.parked}")
     table(
         ["sink", "state", "delivered", "checkpoint", "changes", "failures"],
         [
