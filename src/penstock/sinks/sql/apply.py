@@ -1,0 +1,183 @@
+"""Applies a table's net changes in as few statements as its rows allow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from penstock.model import UNCHANGED, Change, Raw, Table
+from penstock.sinks.sql.dialect import Dialect, Target
+from penstock.sinks.sql.failures import failure
+from penstock.sinks.sql.net import Net, Values, drift, key_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_STAGES: Final = count(1)
+
+
+class Applier:
+    """Writes rows of one version of a table, on one connection.
+
+    The statements are made once. ``net`` collects what :meth:`apply` is to do.
+    """
+
+    def __init__(
+        self, connection: Connection, dialect: Dialect, definition: Table, target: Target
+    ) -> None:
+        self.definition = definition
+        self.net = Net(definition)
+        self._connection = connection
+        self._dialect = dialect
+        self._target = target.name
+        self._binders = dialect.binders(definition)
+        self._stage: str | None = None
+        p, quote = dialect.placeholder, dialect.quote
+        names = [quote(name) for name in definition.names]
+        keys = [names[i] for i in definition.key_indexes]
+        rest = [name for name in names if name not in keys]
+        self._names = names
+        self._columns = ", ".join(names)
+        self._key_is = " AND ".join(f"{name} = {p}" for name in keys)
+        self._insert = (
+            f"INSERT INTO {target.name} ({self._columns}) VALUES ({', '.join([p] * len(names))})"
+        )
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in rest)
+        action = f"DO UPDATE SET {assignments}" if rest else "DO NOTHING"
+        self._on_conflict = f" ON CONFLICT ({', '.join(keys)}) {action}"
+        self._delete = f"DELETE FROM {target.name} WHERE {self._key_is}"
+        self._update = cache(self._update_of)
+
+    def apply(self) -> None:
+        """Write what the net holds. Raises SinkError for what the target does not take."""
+        net = self.net
+        if net.appended:
+            self._append(net.appended)
+        deletions: list[Values] = []
+        rows: list[Values] = []
+        partial: dict[tuple[int, ...], list[tuple[Values, Values]]] = defaultdict(list)
+        for key, row in net.rows.items():
+            if row is None:
+                deletions.append(key)
+            elif UNCHANGED in row:
+                present = tuple(i for i, raw in enumerate(row) if raw is not UNCHANGED)
+                partial[present].append((key, row))
+            else:
+                rows.append(row)
+        if deletions:
+            self._run("delete from", self._delete, [self._key(k) for k in deletions], deletions)
+        for present, changes in partial.items():
+            self._patch(present, changes)
+        if rows:
+            self._upsert(rows)
+        net.clear()
+
+    def move(self, change: Change[Any]) -> None:
+        """Give a row its new key where only the target knows all its values."""
+        row, old = change.values_after, change.key_old
+        assert row is not None
+        assert old is not None
+        present = tuple(i for i, raw in enumerate(row) if raw is not UNCHANGED)
+        self._patch(present, [(tuple(old), tuple(row))])
+
+    def end_transaction(self) -> None:
+        """The target transaction is over, and its temporary table gone."""
+        self._stage = None
+
+    def _append(self, rows: Sequence[Sequence[Raw]]) -> None:
+        if self._is_bulk(rows):
+            with self._explained("copy into", len(rows)):
+                self._dialect.load(self._connection, self._target, self._columns, rows)
+            return
+        self._run("insert into", self._insert, [self._row(row) for row in rows])
+
+    def _upsert(self, rows: list[Values]) -> None:
+        if not self._is_bulk(rows):
+            keys = [tuple(row[i] for i in self.definition.key_indexes) for row in rows]
+            statement = self._insert + self._on_conflict
+            self._run("upsert into", statement, [self._row(row) for row in rows], keys)
+            return
+        execute = self._connection.exec_driver_sql
+        with self._explained("upsert into", len(rows)):
+            if self._stage is None:
+                self._stage = f"pg_temp.penstock_stage_{next(_STAGES)}"
+                execute(
+                    f"CREATE TEMP TABLE {self._stage} ON COMMIT DROP "
+                    f"AS SELECT {self._columns} FROM {self._target} WITH NO DATA"
+                )
+            else:
+                execute(f"TRUNCATE {self._stage}")
+            self._dialect.load(self._connection, self._stage, self._columns, rows)
+            execute(
+                f"INSERT INTO {self._target} ({self._columns}) SELECT {self._columns} "
+                f"FROM {self._stage}{self._on_conflict}"
+            )
+
+    def _patch(self, present: tuple[int, ...], changes: list[tuple[Values, Values]]) -> None:
+        statement = self._update(present)
+        parameters = [
+            (*(self._value(i, row[i]) for i in present), *self._key(key)) for key, row in changes
+        ]
+        keys = [key for key, _ in changes]
+        if self._run("update", statement, parameters, keys) == len(changes):
+            return
+        probe = f"SELECT 1 FROM {self._target} WHERE {self._key_is}"
+        for key, row in changes:
+            now = tuple(row[i] for i in self.definition.key_indexes)
+            if not self._connection.exec_driver_sql(probe, self._key(now)).first():
+                raise drift(self.definition, key)
+
+    def _update_of(self, present: tuple[int, ...]) -> str:
+        p = self._dialect.placeholder
+        assignments = ", ".join(f"{self._names[i]} = {p}" for i in present)
+        return f"UPDATE {self._target} SET {assignments} WHERE {self._key_is}"
+
+    def _is_bulk(self, rows: Sequence[object]) -> bool:
+        bulk = self._dialect.bulk
+        return bulk is not None and len(rows) >= bulk
+
+    def _value(self, i: int, raw: Raw) -> Any:
+        if raw is None or self._binders is None:
+            return raw
+        assert raw is not UNCHANGED
+        return self._binders[i](raw)
+
+    def _row(self, row: Sequence[Raw]) -> tuple[Any, ...]:
+        if self._binders is None:
+            return tuple(row)
+        return tuple(
+            None if raw is None else bind(raw)  # type: ignore[arg-type]
+            for bind, raw in zip(self._binders, row, strict=True)
+        )
+
+    def _key(self, key: Values) -> tuple[Any, ...]:
+        return tuple(
+            self._value(i, raw) for i, raw in zip(self.definition.key_indexes, key, strict=True)
+        )
+
+    def _run(
+        self,
+        doing: str,
+        statement: str,
+        parameters: list[tuple[Any, ...]],
+        keys: Sequence[Values] = (),
+    ) -> int:
+        with self._explained(doing, len(parameters), keys):
+            one = len(parameters) == 1
+            done = self._connection.exec_driver_sql(statement, parameters[0] if one else parameters)
+            return done.rowcount
+
+    @contextmanager
+    def _explained(self, doing: str, rows: int, keys: Sequence[Values] = ()) -> Iterator[None]:
+        try:
+            yield
+        except self._dialect.errors as error:
+            which = f" ({rows} rows)" if rows > 1 else ""
+            if len(keys) == 1:
+                which = " " + key_text(self.definition, keys[0])
+            table = self.definition.text
+            raise failure(error, f"{doing} {table}{which}", table) from None

@@ -1,0 +1,187 @@
+"""Target tables: created on first sight, widened as the source's grow, never narrowed or dropped.
+
+A column that the source dropped stays, a renamed one becomes a new one. A table version older
+than the target alters nothing. Whatever would lose or alter values stops the sink before it
+writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Final
+
+from penstock.errors import SchemaError
+from penstock.model import Column, Table
+from penstock.sinks.sql.dialect import Dialect, Target
+from penstock.sinks.sql.widening import widens
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_CONSTANT: Final = re.compile(
+    r"\(?(?P<number>-?\d+(?:\.\d+)?)\)?|(?P<word>true|false)|'(?P<text>(?:[^']|'')*)'"
+)
+_CAST: Final = re.compile(r"""(::[a-z_"][\w\s."(),]*(\[\])*)?""")
+
+
+def constant(default: str | None) -> bytes | None:
+    """The raw text of a column's default where it is a constant; else None."""
+    if default is None:
+        return None
+    match = _CONSTANT.match(default)
+    if match is None or not _CAST.fullmatch(default, match.end()):
+        return None
+    if match["text"] is not None:
+        return match["text"].replace("''", "'").encode()
+    return (match["number"] or match["word"]).encode()
+
+
+class Schema:
+    """The target's tables, as seen on one connection; a rollback ends its life.
+
+    DDL runs in the open transaction, with the rows that need it.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect, logger: logging.Logger) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._logger = logger
+        self._targets: dict[str, Target] = {}
+
+    def change(self, before: Table | None, after: Table) -> None:
+        """Follow a change of a table's shape.
+
+        Raises SchemaError when a column's new type does not hold all values of its old one: the
+        source altered old rows, and the log does not tell how.
+        """
+        if before is not None:
+            self._compare(before, after)
+        self.ensure(after)
+
+    def _compare(self, before: Table, after: Table) -> None:
+        if before.text != after.text and not self._dialect.exists(self._connection, after):
+            raise SchemaError(
+                f"{before.text} was renamed to {after.text} at the source",
+                hint=f"rename it in the target: ALTER TABLE {self._dialect.plain_name(before)} "
+                f"RENAME TO {self._dialect.plain(self._dialect.quote(after.name))}",
+                table=after.text,
+            )
+        for column in after.columns:
+            position = before.index.get(column.name)
+            if position is None:
+                continue
+            old, new = before.columns[position].type.sql, column.type.sql
+            if not widens(old, new):
+                raise SchemaError(
+                    f"{after.text}.{column.name} became {new}, which does not hold every {old}: "
+                    "old rows may have been altered, and the log does not tell",
+                    hint=f"snapshot {after.text} again into a new target table",
+                    table=after.text,
+                )
+
+    def ensure(self, table: Table) -> Target:
+        """The target of a table, made or widened to hold this version of it.
+
+        Raises SchemaError where the two cannot fit.
+        """
+        target = self._targets.get(table.text)
+        if target is None:
+            if not table.columns:
+                raise SchemaError(f"{table.text} has no columns to keep", table=table.text)
+            self._dialect.check_table(self._connection, table)
+            target = self._dialect.describe(self._connection, table)
+            if target is None:
+                target = self._create(table)
+            self._targets[table.text] = target
+        self._check_key(table, target)
+        additions = [c for c in table.columns if c.name not in target.columns]
+        changes = self._type_changes(table, target)
+        for column in additions:
+            self._add(table, target, column)
+        for name, declared in changes.items():
+            statement = self._dialect.alter_type(target, name, declared)
+            if statement is not None:
+                self._logger.info("%s: %s becomes %s", target.name, name, declared)
+                self._execute(statement)
+            target.columns[name] = declared
+        return target
+
+    def _create(self, table: Table) -> Target:
+        dialect = self._dialect
+        columns = {c.name: dialect.declare(self._connection, c.type) for c in table.columns}
+        lines = [
+            f"{dialect.quote(name)} {_escaped(dialect, declared)}"
+            + (" NOT NULL" if name in table.key_columns else "")
+            for name, declared in columns.items()
+        ]
+        if table.key_columns:
+            lines.append(f"PRIMARY KEY ({', '.join(map(dialect.quote, table.key_columns))})")
+        schema = dialect.schema(table)
+        if schema:
+            dialect.create_schema(self._connection, schema)
+        target = Target(dialect.name(table), columns, [frozenset(table.key_columns)])
+        self._logger.info("create table %s", target.name)
+        self._execute(f"CREATE TABLE {target.name} ({', '.join(lines)})")
+        return target
+
+    def _check_key(self, table: Table, target: Target) -> None:
+        if not table.key_columns or frozenset(table.key_columns) in target.keys:
+            return
+        key = ", ".join(self._dialect.plain(self._dialect.quote(k)) for k in table.key_columns)
+        name = self._dialect.plain(target.name)
+        raise SchemaError(
+            f"{table.text} has the key ({', '.join(table.key_columns)}), "
+            f"which the target's {name} does not keep unique",
+            hint=f"CREATE UNIQUE INDEX ON {name} ({key})",
+            table=table.text,
+        )
+
+    def _type_changes(self, table: Table, target: Target) -> dict[str, str]:
+        changes = {}
+        for column in table.columns:
+            declared = target.columns.get(column.name)
+            if declared is None:
+                continue
+            wanted = self._dialect.declare(self._connection, column.type)
+            if self._dialect.holds(declared, wanted):
+                continue
+            if not widens(declared, wanted):
+                name = self._dialect.plain(target.name)
+                raise SchemaError(
+                    f"{table.text}.{column.name} is {column.type.sql}; "
+                    f"the target's {declared} does not hold it",
+                    hint=f"make {name}.{column.name} {wanted}, by hand or by a new snapshot",
+                    table=table.text,
+                )
+            changes[column.name] = wanted
+        return changes
+
+    def _add(self, table: Table, target: Target, column: Column) -> None:
+        dialect = self._dialect
+        declared = dialect.declare(self._connection, column.type)
+        statement = (
+            f"ALTER TABLE {target.name} ADD COLUMN {dialect.quote(column.name)} "
+            f"{_escaped(dialect, declared)}"
+        )
+        default = constant(column.default)
+        if default is not None:
+            statement += f" DEFAULT {dialect.literal(default, column.type)}"
+        self._logger.info("%s: add column %s %s", target.name, column.name, declared)
+        self._execute(statement)
+        target.columns[column.name] = declared
+        if default is None and (column.default is not None or column.nullable is False):
+            self._logger.warning(
+                "%s: the new column %r is null in rows that the target already had; "
+                "the source's values of them are not in the log: snapshot the table again",
+                table.text,
+                column.name,
+            )
+
+    def _execute(self, statement: str) -> None:
+        self._connection.exec_driver_sql(statement)
+
+
+def _escaped(dialect: Dialect, declared: str) -> str:
+    """A declared type for a statement's text."""
+    return declared.replace("%", "%%") if dialect.placeholder == "%s" else declared
