@@ -8,14 +8,14 @@ change's route, or its table's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from penstock.formats import json
 from penstock.formats.json import NULL, string
-from penstock.model import OPERATIONS, Batch, Change, Event, Operation, Origin, Raw, Record, Table
+from penstock.model import OPERATIONS, Batch, Change, Event, Origin, Record, Table
 
 _make_record: Final[Callable[..., Record]] = tuple.__new__
 
@@ -26,7 +26,7 @@ class ChangeFormat:
     name = "change"
 
     def __init__(self) -> None:
-        self._compiled: dict[int, _Compiled] = {}
+        self._compiled = json.Compiled()
 
     def records(self, batch: Batch) -> Iterator[Record]:
         """The records of a batch's changes, in order."""
@@ -49,9 +49,9 @@ class ChangeFormat:
                 start, middle, end = frame
             if event.definition is not table:
                 table = event.definition
-                compiled = self._compile(table)
-                encode_row, encode_key = compiled.row, compiled.key
-                topic, heads = compiled.topic, compiled.heads
+                compiled = self._compiled.of(table)
+                _, encode_row, encode_key, name = compiled
+                topic = table.text
             after = event.values_after
             if (
                 after is None
@@ -64,38 +64,15 @@ class ChangeFormat:
             try:
                 key = encode_key(after)
                 row = encode_row(after)
-            except (TypeError, AttributeError, ValueError):
+            except json.IRREGULAR:
                 yield _general(event, compiled, frame)
                 continue
             ordinal = b"%d" % event.ordinal
-            head = heads[event.operation]
-            value = join((start, ordinal, head, key or NULL, _AFTER, row, middle, ordinal, end))
-            yield _make_record(Record, (event.route or topic, key, value, event.headers))
-
-    def _compile(self, table: Table) -> _Compiled:
-        compiled = self._compiled.get(id(table))
-        if compiled is None:
-            compiled = self._compiled[id(table)] = _Compiled(
-                table,
-                json.compile_row(table),
-                json.compile_row(table, table.key_indexes) if table.key_columns else _no_key,
-                table.text,
-                {
-                    op: b'","op":%b,"table":%b,"key":' % (string(op), string(table.text))
-                    for op in OPERATIONS
-                },
+            head = _OPERATION[event.operation]
+            value = join(
+                (start, ordinal, head, name, _KEY, key or NULL, _AFTER, row, middle, ordinal, end)
             )
-        return compiled
-
-
-class _Compiled(NamedTuple):
-    """What is made once for a version of a table, which it keeps alive."""
-
-    table: Table
-    row: json.Encode
-    key: Callable[[Sequence[Raw]], bytes | None]
-    topic: str
-    heads: dict[Operation, bytes]
+            yield _make_record(Record, (event.route or topic, key, value, event.headers))
 
 
 class _Frame(NamedTuple):
@@ -106,11 +83,9 @@ class _Frame(NamedTuple):
     end: bytes
 
 
+_OPERATION: Final = {op: b'","op":%b,"table":' % string(op) for op in OPERATIONS}
+_KEY: Final = b',"key":'
 _AFTER: Final = b',"old_key":null,"before":null,"after":'
-
-
-def _no_key(values: Sequence[Raw]) -> None:
-    return None
 
 
 def _frame(origin: Origin) -> _Frame:
@@ -127,7 +102,7 @@ def _frame(origin: Origin) -> _Frame:
     )
 
 
-def _general(change: Change[Any], compiled: _Compiled, frame: _Frame) -> Record:
+def _general(change: Change[Any], compiled: json.TableJson, frame: _Frame) -> Record:
     """The record of any change at all."""
     table = compiled.table
     key = json.key(table, change.key_values)
@@ -144,7 +119,9 @@ def _general(change: Change[Any], compiled: _Compiled, frame: _Frame) -> Record:
         (
             frame.start,
             ordinal,
-            compiled.heads[change.operation],
+            _OPERATION[change.operation],
+            compiled.name,
+            _KEY,
             key or NULL,
             b',"old_key":%b,"before":%b,"after":%b' % (old_key, before, after),
             middle,
@@ -152,4 +129,4 @@ def _general(change: Change[Any], compiled: _Compiled, frame: _Frame) -> Record:
             frame.end,
         )
     )
-    return Record(change.route or compiled.topic, key, value, change.headers)
+    return Record(change.route or table.text, key, value, change.headers)

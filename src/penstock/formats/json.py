@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64, unhexlify
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -21,6 +21,9 @@ from penstock.errors import DecodeError
 from penstock.model import UNCHANGED, Column, Kind, Raw, Table
 
 Encode: TypeAlias = Callable[[Sequence[Raw]], bytes]
+EncodeKey: TypeAlias = Callable[[Sequence[Raw]], bytes | None]
+IRREGULAR: Final = (TypeError, AttributeError, ValueError)
+"""What a compiled function raises for values that only :func:`row` and :func:`key` take."""
 
 NULL: Final = b"null"
 _dumps: Final = orjson.dumps
@@ -139,8 +142,8 @@ def compile_row(table: Table, positions: Sequence[int] | None = None) -> Encode:
     """A function from the values of a row to the JSON object of its columns (or of those at
     ``positions``, in that order).
 
-    It is fast for the common case and raises TypeError, AttributeError or ValueError for others,
-    an UNCHANGED value among them: ask :func:`row` then.
+    It is fast for the common case and raises one of ``IRREGULAR`` for others, an UNCHANGED value
+    among them: ask :func:`row` then.
     """
     columns = table.columns
     chosen = range(len(columns)) if positions is None else positions
@@ -179,3 +182,35 @@ def compile_row(table: Table, positions: Sequence[int] | None = None) -> Encode:
     exec(source, scope)
     compiled: Encode = scope["encode"]
     return compiled
+
+
+class TableJson(NamedTuple):
+    """What is compiled once for a version of a table.
+
+    ``row`` and ``key`` take all values of a row; ``name`` is the table's name as JSON.
+    """
+
+    table: Table
+    row: Encode
+    key: EncodeKey
+    name: bytes
+
+
+class Compiled:
+    """Finds a table's compiled functions again. It keeps the table, so its ``id`` stays its own."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, TableJson] = {}
+
+    def of(self, table: Table) -> TableJson:
+        """The functions of a table, compiled when first asked for."""
+        compiled = self._tables.get(id(table))
+        if compiled is None:
+            encode_key = compile_row(table, table.key_indexes) if table.key_columns else _no_key
+            compiled = TableJson(table, compile_row(table), encode_key, string(table.text))
+            self._tables[id(table)] = compiled
+        return compiled
+
+
+def _no_key(values: Sequence[Raw]) -> None:
+    return None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.formats import json
-from penstock.model import Batch, Change, Record, Table
+from penstock.model import Batch, Change, Record
 
 
 class RowFormat:
@@ -19,7 +19,7 @@ class RowFormat:
     name = "row"
 
     def __init__(self) -> None:
-        self._compiled: dict[int, tuple[Table, json.Encode]] = {}
+        self._compiled = json.Compiled()
 
     def records(self, batch: Batch) -> Iterator[Record]:
         """The records of a batch's changes, in order."""
@@ -29,17 +29,14 @@ class RowFormat:
         """The record of one change. Raises DecodeError for a value that cannot be JSON."""
         table = change.definition
         topic = change.route or table.text
+        after = change.values_after
         if change.operation == "truncate":
             return Record(topic, None, None, {**change.headers, "op": "truncate"})
-        key = json.key(table, change.key_values)
-        value = None if change.values_after is None else self._row(table, change.values_after)
-        return Record(topic, key, value, change.headers)
-
-    def _row(self, table: Table, values: Any) -> bytes:
-        known = self._compiled.get(id(table))
-        if known is None:
-            known = self._compiled[id(table)] = (table, json.compile_row(table))
+        if after is None:
+            return Record(topic, json.key(table, change.key_values), None, change.headers)
+        compiled = self._compiled.of(table)
         try:
-            return known[1](values)
-        except (TypeError, AttributeError, ValueError):
-            return json.row(table, values)[0]
+            return Record(topic, compiled.key(after), compiled.row(after), change.headers)
+        except json.IRREGULAR:
+            value, _ = json.row(table, after)
+            return Record(topic, json.key(table, change.key_values), value, change.headers)

@@ -155,6 +155,7 @@ class Decoder:
         payload = b""
         direct, events, counts = self._direct, self._events, self._counts
         origin, ordinal, size = self._origin, self._ordinal, self._size
+        enough = self._max_bytes
         for payload in waiting:
             found = direct.get(payload[XLOG_HEADER:_HEAD])
             if found is not None and payload[0] == _XLOG_DATA:
@@ -164,14 +165,14 @@ class Decoder:
                 counts[name] += 1
                 ordinal += 1
                 size += len(payload)
-                if size < self._max_bytes:
+                if size < enough:
                     continue
                 self._ordinal, self._size = ordinal, size
                 self._cut()
             else:
                 self._ordinal, self._size = ordinal, size
                 self._frame(payload)
-                if self._size >= self._max_bytes:
+                if self._size >= enough:
                     self._cut()
             direct, events, counts = self._direct, self._events, self._counts
             origin, ordinal, size = self._origin, self._ordinal, self._size

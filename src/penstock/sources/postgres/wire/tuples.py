@@ -1,20 +1,23 @@
 """Rows: the TupleData part of pgoutput's Insert, Update and Delete.
 
-This is where the time goes. Slices past the end of the payload come out short instead of failing,
-and positions only grow, so one comparison with the payload's length after the last column finds
-every wrong length in between.
+This is where a decoder's time goes: :func:`row_reader` is the fast way for what is common,
+:func:`read_tuple` the careful one for everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 from penstock.errors import ProtocolError
 from penstock.model import UNCHANGED, Raw
 
 _LENGTH: Final = Struct(">I").unpack_from
+_HEAD: Final = Struct(">BI").unpack_from
+_VALUE_AND_HEAD: Final = [Struct(f">{length}sBI").unpack_from for length in range(1024)]
+_PADDING: Final = bytes(5)
 _TEXT, _NULL, _UNCHANGED, _BINARY = b"tnub"
 
 
@@ -58,9 +61,37 @@ def read_tuple(payload: bytes, at: int, arity: int) -> tuple[list[Raw], int]:
 
 
 def row_reader(arity: int, at: int) -> Callable[[bytes], list[Raw]]:
-    """A function that reads a row's only tuple, from ``at`` to the end of the payload."""
+    """A function that reads a row's only tuple, from ``at`` to the end of the payload.
+
+    One call per column takes a value together with the head (form and length) of the next. The
+    padding gives the last column a next head, so that positions must end exactly there. Whatever
+    does not fit, wrong or only rare, is left to :func:`read_tuple`.
+    """
+    columns = range(arity)
 
     def read(payload: bytes) -> list[Raw]:
+        padded = payload + _PADDING
+        values: list[Raw] = []
+        try:
+            form, length = _HEAD(padded, at)
+            here = at + 5
+            for _ in columns:
+                if form == _TEXT:
+                    value, form, following = _VALUE_AND_HEAD[length](padded, here)
+                    values.append(value)
+                    here += length + 5
+                    length = following
+                elif form == _NULL:
+                    values.append(None)
+                    form, length = _HEAD(padded, here - 4)
+                    here += 1
+                else:
+                    break
+            else:
+                if here == len(padded):
+                    return values
+        except (IndexError, StructError):
+            pass
         values, end = read_tuple(payload, at, arity)
         if end != len(payload):
             raise ProtocolError(f"{len(payload) - end} bytes follow the row", offset=end)
