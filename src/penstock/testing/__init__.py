@@ -1,5 +1,9 @@
 """What tests of handlers, sinks, sources and stores need: changes, scripts, clocks, contracts."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from penstock.testing.builders import delete, insert, message, read, table_of, truncate, update
 from penstock.testing.clock import DeadlockError, VirtualClock, VirtualLoop, run_virtual
 from penstock.testing.scripted import (
@@ -13,12 +17,18 @@ from penstock.testing.scripted import (
     snapshot,
 )
 
+if TYPE_CHECKING:
+    from penstock.testing.contracts import SinkContract, SourceContract, StoreContract
+
 __all__ = [
     "DeadlockError",
     "Fault",
     "FlakySink",
     "Pause",
     "ScriptedSource",
+    "SinkContract",
+    "SourceContract",
+    "StoreContract",
     "VirtualClock",
     "VirtualLoop",
     "batch",
@@ -34,3 +44,12 @@ __all__ = [
     "truncate",
     "update",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The contracts need pytest, which users of the rest may not have."""
+    if name in ("SinkContract", "SourceContract", "StoreContract"):
+        from penstock.testing import contracts
+
+        return getattr(contracts, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,40 @@
+"""The store contract over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from penstock.ports import Store
+from penstock.stores.memory import MemoryStore
+from penstock.stores.sql import SqlStore
+from penstock.stores.sqlite import SqliteStore
+from penstock.testing.contracts import StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def connect(self) -> Callable[[], Store]:
+        store = MemoryStore()
+        return lambda: store
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    def connect(self, tmp_path: Path) -> Callable[[], Store]:
+        return lambda: SqliteStore(tmp_path / "state.db")
+
+
+class TestSqlStoreOnSqlite(StoreContract):
+    @pytest.fixture
+    def connect(self, tmp_path: Path) -> Callable[[], Store]:
+        return lambda: SqlStore(f"sqlite:///{tmp_path / 'state.db'}")
+
+
+@pytest.mark.server
+class TestSqlStoreOnPostgres(StoreContract):
+    @pytest.fixture
+    def connect(self, database: str) -> Callable[[], Store]:
+        return lambda: SqlStore(database)
