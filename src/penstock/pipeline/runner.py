@@ -229,7 +229,6 @@ class Runner:
                 continue
             for transform in self._transforms:
                 item = transform.apply(item)
-            self._context.failpoints.hit(Failpoint.BATCH_DECODED)
             if self.state in ("running", "snapshot"):
                 self.state = "snapshot" if snapshot_table(item.stream) else "running"
             sequence = self.ledger.admit(item)
