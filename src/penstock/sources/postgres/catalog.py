@@ -1,0 +1,304 @@
+"""What the server's catalog says: tables behind patterns, facts of a relation, types.
+
+The log tells names, types and order of columns at the time of each row; the catalog is asked only
+for what the log leaves out (:class:`~penstock.sources.postgres.wire.relations.RelationFacts`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from penstock.errors import ConfigError
+from penstock.model import Table, Type, qualified
+from penstock.sources.postgres.connection import Connection, quote, rows
+from penstock.sources.postgres.wire.messages import Relation, RelationColumn
+from penstock.sources.postgres.wire.relations import ColumnFacts, RelationFacts, make_table
+from penstock.sources.postgres.wire.types import builtin, make_type
+
+FIRST_USER_OID: Final = 16384
+_COLUMN_LISTS_SINCE: Final = 150000
+
+
+@dataclass(frozen=True, slots=True)
+class Relkind:
+    """A table that can be captured.
+
+    Parameters
+    ----------
+    partitioned: whether it is the root of partitions, which are then captured with it.
+    identity: ``relreplident``.
+    identified: whether old rows can be identified: a primary key, an index, or the whole row.
+    unlogged: whether its rows never reach the log.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    partitioned: bool
+    identity: str
+    identified: bool
+    unlogged: bool
+
+    @property
+    def text(self) -> str:
+        """``schema.name``."""
+        return qualified(self.schema, self.name)
+
+    @property
+    def sql(self) -> str:
+        """The quoted name; ONLY keeps a plain table's inheritance children out."""
+        name = f"{quote(self.schema)}.{quote(self.name)}"
+        return name if self.partitioned else f"ONLY {name}"
+
+
+def matches(pattern: str, table: str) -> bool:
+    """Whether a pattern (``schema.table``, ``*`` for any characters) names a table."""
+    expression = "".join(
+        ".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern)
+    )
+    return re.fullmatch(expression, table, re.DOTALL) is not None
+
+
+def wanted(patterns: Sequence[str], schema: str, name: str) -> bool:
+    """Whether one of the patterns names a table."""
+    table = qualified(schema, name)
+    return any(matches(pattern, table) for pattern in patterns)
+
+
+def user_tables(connection: Connection) -> list[Relkind]:
+    """All tables that could be captured: permanent or unlogged, partitions by their root."""
+    found = rows(
+        connection,
+        """
+        SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', c.relreplident::text,
+               CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false
+               ELSE EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND
+                    CASE c.relreplident WHEN 'i' THEN i.indisreplident
+                    ELSE i.indisprimary AND i.indisvalid AND i.indimmediate END) END,
+               c.relpersistence = 'u'
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence IN ('p', 'u')
+          AND c.oid >= 16384 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        ORDER BY n.nspname, c.relname
+        """,
+    )
+    return [Relkind(*row) for row in found]
+
+
+def captured(connection: Connection, patterns: Sequence[str]) -> list[Relkind]:
+    """The tables behind the patterns, without unlogged ones that only a ``*`` names.
+
+    Raises ConfigError for a pattern without ``*`` that names no table (or an unlogged one, or a
+    partition), and when there is no table at all.
+    """
+    known = user_tables(connection)
+    for pattern in patterns:
+        if "*" in pattern:
+            continue
+        table = next((table for table in known if table.text == pattern), None)
+        if table is None:
+            raise _no_such_table(connection, pattern, known)
+        if table.unlogged:
+            raise ConfigError(
+                f"{pattern} is unlogged: its changes are never in the log",
+                hint=f"ALTER TABLE {pattern} SET LOGGED",
+                table=pattern,
+            )
+    chosen = [t for t in known if not t.unlogged and wanted(patterns, t.schema, t.name)]
+    if not chosen:
+        raise ConfigError(
+            f"no table matches {', '.join(patterns)}",
+            hint="tables are named schema.table, with * for any characters"
+            + (f"; there are {', '.join(t.text for t in known[:5])}" if known else ""),
+        )
+    return chosen
+
+
+def _no_such_table(connection: Connection, pattern: str, known: Iterable[Relkind]) -> ConfigError:
+    roots = rows(
+        connection,
+        """
+        SELECT rn.nspname, r.relname
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_class r ON r.oid = pg_partition_root(c.oid)
+        JOIN pg_namespace rn ON rn.oid = r.relnamespace
+        WHERE c.relispartition AND n.nspname || '.' || c.relname = %s
+        """,
+        pattern,
+    )
+    if roots:
+        root = qualified(*roots[0])
+        return ConfigError(
+            f"{pattern} is a partition of {root}: partitions are captured by their root",
+            hint=f"name {root}",
+            table=pattern,
+        )
+    near = get_close_matches(pattern, [table.text for table in known], 1)
+    hint = f"did you mean {near[0]}?" if near else "tables are named schema.table; case matters"
+    return ConfigError(f"there is no table {pattern}", hint=hint, table=pattern)
+
+
+def relation_facts(connection: Connection, relation: Relation) -> RelationFacts:
+    """What the catalog says now about a relation of the log: nothing, if it is gone."""
+    as_of = rows(connection, "SELECT pg_current_wal_lsn()::text")[0][0]
+    columns = rows(
+        connection,
+        """
+        SELECT a.attname, NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> ''
+        FROM pg_attribute a
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+        """,
+        relation.oid,
+    )
+    return RelationFacts(
+        as_of=as_of,
+        primary_key=_index_columns(connection, relation.oid, primary=True),
+        identity_index=_index_columns(connection, relation.oid, primary=False),
+        columns={
+            name: ColumnFacts(nullable, None if generated else default, generated)
+            for name, nullable, default, generated in columns
+        },
+        types=types(connection, {column.type_oid for column in relation.columns}),
+    )
+
+
+def _index_columns(connection: Connection, oid: int, *, primary: bool) -> tuple[str, ...]:
+    found = rows(
+        connection,
+        """
+        SELECT a.attname
+        FROM pg_index i
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = %s AND k.place <= i.indnkeyatts
+          AND CASE WHEN %s THEN i.indisprimary ELSE i.indisreplident END
+        ORDER BY k.place
+        """,
+        oid,
+        primary,
+    )
+    return tuple(name for (name,) in found)
+
+
+def types(connection: Connection, oids: Iterable[int]) -> dict[int, Type]:
+    """The types among ``oids`` that are not built in and still exist."""
+    made: dict[int, Type] = {}
+    for oid in oids:
+        if oid >= FIRST_USER_OID:
+            _type(connection, oid, -1, made)
+    return made
+
+
+def _type(connection: Connection, oid: int, modifier: int, made: dict[int, Type]) -> Type | None:
+    found = builtin(oid, modifier) or made.get(oid)
+    if found is not None:
+        return found
+    facts = rows(
+        connection,
+        """
+        SELECT n.nspname, t.typname, format_type(t.oid, NULL), t.typtype::text,
+               t.typcategory::text, t.typbasetype, t.typtypmod,
+               CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 END,
+               coalesce((SELECT e.typdelim FROM pg_type e WHERE e.oid = t.typelem), ',')::text,
+               ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid
+                     ORDER BY e.enumsortorder)
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = %s
+        """,
+        oid,
+    )
+    if not facts:
+        return None
+    schema, name, sql, typtype, category, base, basemod, element, delimiter, labels = facts[0]
+    made[oid] = made_type = make_type(
+        oid,
+        qualified(schema, name),
+        sql,
+        typtype=typtype,
+        category=category,
+        labels=tuple(labels),
+        base=_type(connection, base, basemod, made) if base else None,
+        element=_type(connection, element, -1, made) if element else None,
+        delimiter=delimiter,
+    )
+    return made_type
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A table as its publication sends it.
+
+    Parameters
+    ----------
+    table: its shape, the same as the log would give it.
+    where: the publication's row filter; empty when there is none.
+    estimate: the planner's idea of the number of rows; None when it has none.
+    """
+
+    table: Table
+    where: str
+    estimate: int | None
+
+
+def published(connection: Connection, relkind: Relkind, publication: str) -> Published:
+    """The shape of a table in a publication, as the log would tell it now."""
+    columns = rows(
+        connection,
+        """
+        SELECT a.attname, a.atttypid, a.atttypmod, a.attgenerated <> '',
+               c.relreplident = 'f' OR coalesce(a.attnum = ANY (i.indkey), false)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        LEFT JOIN pg_index i ON i.indrelid = c.oid AND
+             CASE c.relreplident WHEN 'd' THEN i.indisprimary
+                                 WHEN 'i' THEN i.indisreplident ELSE false END
+        WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY a.attnum
+        """,
+        relkind.oid,
+    )
+    names = {name for name, _, _, generated, _ in columns if not generated}
+    where = ""
+    if publication and connection.info.server_version >= _COLUMN_LISTS_SINCE:
+        member = rows(
+            connection,
+            "SELECT attnames::text[], coalesce(rowfilter, '') FROM pg_publication_tables"
+            " WHERE pubname = %s AND schemaname = %s AND tablename = %s",
+            publication,
+            relkind.schema,
+            relkind.name,
+        )
+        if member:
+            names, where = set(member[0][0]), member[0][1]
+    relation = Relation(
+        relkind.oid,
+        relkind.schema,
+        relkind.name,
+        relkind.identity,
+        tuple(
+            RelationColumn(key, name, oid, modifier)
+            for name, oid, modifier, _, key in columns
+            if name in names
+        ),
+    )
+    table = make_table(relation, relation_facts(connection, relation), None)
+    return Published(table, where, _estimate(connection, relkind))
+
+
+def _estimate(connection: Connection, relkind: Relkind) -> int | None:
+    # A table that was never analysed has -1; its leaves count for a partitioned one.
+    found = rows(
+        connection,
+        """
+        SELECT CASE WHEN bool_and(reltuples >= 0) THEN sum(reltuples)::bigint END
+        FROM pg_class WHERE relkind = 'r' AND
+             oid IN (SELECT %s::oid UNION SELECT relid FROM pg_partition_tree(%s::oid::regclass))
+        """,
+        relkind.oid,
+        relkind.oid,
+    )
+    estimate: int | None = found[0][0]
+    return estimate

@@ -1,0 +1,54 @@
+"""The configuration of a PostgreSQL source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from penstock.component import Component, Secret
+
+if TYPE_CHECKING:
+    from penstock.sources.postgres.source import PostgresSource
+
+
+class Postgres(Component):
+    """PostgreSQL's write-ahead log, by logical replication (pgoutput).
+
+    Parameters
+    ----------
+    dsn: a libpq connection string or URL. Off loopback the server's certificate is verified
+        unless it says ``sslmode``.
+    tables: patterns ``schema.table``; ``*`` stands for any characters; case matters.
+    snapshot: ``initial``: a copy of each table first, once; ``never``: only what comes from now
+        on; ``always``: a new copy at each start; ``only``: the copy, then end.
+    slot: the replication slot; ``penstock_<pipeline>`` by default.
+    publication: the publication; ``penstock_<pipeline>`` by default. One that exists is used as
+        it is; else it is created, and extended when tables are added.
+    temporary: leave nothing on the server: the slot goes with the connection, and changes made
+        while nobody reads are not seen.
+    messages: prefixes of the logical messages to read (``*`` for all).
+    slot_timeout: seconds to wait for older transactions when the slot is made.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    extra_name: ClassVar[str] = "postgres"
+
+    type: Literal["postgres"] = "postgres"
+    dsn: Secret
+    tables: tuple[str, ...] = ("*.*",)
+    snapshot: Literal["initial", "never", "always", "only"] = "never"
+    slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
+    publication: str | None = Field(default=None, min_length=1)
+    temporary: bool = False
+    messages: tuple[str, ...] = ()
+    slot_timeout: float = Field(default=60.0, gt=0)
+
+    def build(self) -> PostgresSource:
+        """The working source. Raises ConfigError when the dsn cannot be read."""
+        from penstock.sources.postgres.source import PostgresSource
+
+        return PostgresSource(self)

@@ -1,0 +1,343 @@
+"""The socket to the walsender, in a thread of its own.
+
+Handlers may block the event loop for as long as they like: the thread goes on reporting, so the
+server neither gives us up nor waits for us. It hands whole lists of CopyData payloads over, and
+stops reading while the loop has enough to do.
+
+What is reported decides what the server may forget and whether it can shut down. ``write`` is all
+that was received. ``flush`` is what was acknowledged, but only when nothing received is still
+unacknowledged, or once right after an acknowledgement; else it is 0/0, which neither moves the
+slot nor makes a server that shuts down wait for a position that we cannot reach.
+
+Facts: PostgreSQL manual, *Streaming Replication Protocol*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from penstock.errors import ConnectionLostError, PenstockError
+from penstock.registry import driver
+from penstock.sources.postgres.probe import Hold, Probe
+from penstock.sources.postgres.wire.messages import EPOCH_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.sources.postgres.connection import Connection
+
+CHUNK: Final = 1 << 20
+"""Bytes of one list that is handed over, about."""
+BUDGET: Final = 4 << 20
+"""Bytes received and not taken at which reading stops."""
+LONGEST_INTERVAL: Final = 10.0
+LONGEST_PROBE: Final = 3.0
+LEAVE_WITHIN: Final = 2.0
+
+_REPORT: Final = Struct(">cQQQQB")
+_POSITION: Final = Struct(">Q")
+_KEEPALIVE_SIZE: Final = 18
+
+
+class Link:
+    """Reads one replication stream and reports on it.
+
+    Parameters
+    ----------
+    connection: a replication connection in COPY BOTH mode; the link owns it from here on.
+    start: where the stream was told to start.
+    timeout: the server's ``wal_sender_timeout`` in seconds, 0 for none.
+    skew: the server's clock less our monotonic one, in seconds.
+    probe: asks the server by another way, when the stream is silent or not read.
+    explain: makes our error of the server's.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        start: int,
+        timeout: float,
+        skew: float,
+        probe: Probe,
+        explain: Callable[[Exception], PenstockError],
+    ) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._timeout = timeout
+        self._interval = min(timeout / 3, LONGEST_INTERVAL) if timeout else LONGEST_INTERVAL
+        self._deadline = timeout or 6 * LONGEST_INTERVAL
+        self._probe = probe
+        self._explain = explain
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._lock = threading.Lock()
+        self._chunks: deque[tuple[list[bytes], int]] = deque()
+        self._queued = 0
+        self._received = start
+        self._acknowledged = start
+        self._report_flush = False
+        self._waiting = False
+        self._error: BaseException | None = None
+        self._closing = False
+        self._ended = False
+        now = time.monotonic()
+        self._asked = self._heard = self._proven = self._probed = now
+        self._skew = skew
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._run, name="penstock-link", daemon=True)
+        self._thread.start()
+
+    # -- for the event loop --------------------------------------------------------------------
+
+    async def receive(self) -> tuple[list[bytes], int]:
+        """The next payloads, and their size in bytes.
+
+        Raises what ended the stream, once all that arrived before was taken.
+        """
+        while True:
+            with self._lock:
+                if self._chunks:
+                    was_full = self._queued >= BUDGET
+                    chunk = self._chunks.popleft()
+                    self._queued -= chunk[1]
+                    wake = was_full and self._queued < BUDGET
+                    break
+                if self._error is not None:
+                    raise self._error
+                self._waiting = True
+                self._ready.clear()
+            await self._ready.wait()
+        if wake:
+            self._wake()
+        return chunk
+
+    def acknowledge(self, lsn: int) -> None:
+        """The server may forget all before ``lsn``; told at once."""
+        with self._lock:
+            if lsn <= self._acknowledged:
+                return
+            self._acknowledged = lsn
+            self._report_flush = True
+        self._wake()
+
+    @property
+    def received(self) -> int:
+        """The last position that arrived."""
+        return self._received
+
+    @property
+    def queued(self) -> int:
+        """Bytes that arrived and were not taken."""
+        return self._queued
+
+    @property
+    def authority(self) -> float:
+        """Seconds for which the server still holds the slot for us, whatever happens to us.
+
+        The server drops us when it has had no report for ``wal_sender_timeout``. A report may
+        have been one interval old when the server last spoke.
+        """
+        if not self._timeout:
+            return float("inf")
+        return self._proven + self._timeout - self._interval - time.monotonic()
+
+    async def close(self) -> None:
+        """Say what is acknowledged, end the stream, disconnect. Safe to call twice."""
+        self._closing = True
+        if self._thread.is_alive():
+            self._wake()
+            await asyncio.to_thread(self._thread.join, 2 * LEAVE_WITHIN)
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        with self._lock:
+            if not self._ended:
+                with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
+                    os.write(self._wake_write, b"!")
+
+    def _run(self) -> None:
+        try:
+            self._pump()
+            self._leave()
+        except BaseException as error:  # noqa: BLE001 - handed to the event loop
+            psycopg = driver("psycopg", "postgres")
+            known = self._explain(error) if isinstance(error, psycopg.Error) else error
+            with self._lock:
+                self._error = known
+        else:
+            with self._lock:
+                self._error = ConnectionLostError("the link was closed")
+        finally:
+            self._connection.close()
+            self._probe.close()
+            with self._lock:
+                self._ended = True
+                os.close(self._wake_read)
+                os.close(self._wake_write)
+            self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, False
+        if waiting:
+            # The loop may have ended without us.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._ready.set)
+
+    def _pump(self) -> None:
+        self._pgconn.nonblocking = 1
+        socket = self._pgconn.socket
+        report_at = self._heard
+        unsent = 0
+        was_reading = True
+        while not self._closing:
+            now = time.monotonic()
+            reading = self._queued < BUDGET
+            if reading and not was_reading:
+                self._heard = now
+            was_reading = reading
+            if self._report_flush or now >= report_at:
+                if now >= report_at:
+                    report_at = now + self._interval
+                unsent = self._report(now)
+            if reading and now - self._heard > self._deadline:
+                raise ConnectionLostError(
+                    f"the server has been silent for {now - self._heard:.0f} s"
+                )
+            self._watch(now, reading)
+            poll = select.poll()
+            poll.register(self._wake_read, select.POLLIN)
+            events = (select.POLLIN if reading else 0) | (select.POLLOUT if unsent else 0)
+            if events:
+                poll.register(socket, events)
+            wait = report_at - now
+            if not reading:
+                wait = min(wait, LONGEST_PROBE)
+            for fd, event in poll.poll(max(wait, 0) * 1000):
+                if fd == self._wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake_read, 4096)
+                    continue
+                if event & select.POLLOUT:
+                    unsent = self._pgconn.flush()
+                if event & ~select.POLLOUT and self._drain():
+                    report_at = 0.0
+
+    def _drain(self) -> bool:
+        """Take what the socket has, up to a chunk; whether the server asked for a report.
+
+        Each wait on the socket lets the interpreter's lock go and may cost milliseconds to get it
+        back, so this reads on until the socket is empty.
+        """
+        pgconn = self._pgconn
+        get = pgconn.get_copy_data
+        payloads: list[bytes] = []
+        size = 0
+        asked = False
+        ended = False
+        while size < CHUNK and not ended:
+            before = size
+            pgconn.consume_input()
+            while size < CHUNK:
+                length, data = get(1)
+                if length <= 0:
+                    ended = length < 0
+                    break
+                payload = bytes(data)
+                payloads.append(payload)
+                size += length
+                if length == _KEEPALIVE_SIZE and payload[:1] == b"k":
+                    asked |= self._hear(payload)
+            if size == before:
+                break
+        self._heard = time.monotonic()
+        if payloads:
+            # Both frames begin with a letter and a position.
+            self._received = max(self._received, _POSITION.unpack_from(payloads[-1], 1)[0])
+            with self._lock:
+                if self._chunks and self._chunks[-1][1] + size <= CHUNK:
+                    last, last_size = self._chunks[-1]
+                    last.extend(payloads)
+                    self._chunks[-1] = last, last_size + size
+                else:
+                    self._chunks.append((payloads, size))
+                self._queued += size
+            self._tell()
+        if ended:
+            self._raise_end()
+        return asked
+
+    def _hear(self, keepalive: bytes) -> bool:
+        """Note the server's word: it held the slot for us when it wrote this.
+
+        A process that was frozen finds old words in its socket: the server's time stamp tells
+        them from an answer. Our own last question bounds it, should the server's clock jump.
+        """
+        sent = (_POSITION.unpack_from(keepalive, 9)[0] + EPOCH_US) / 1e6
+        self._proven = max(self._proven, min(sent - self._skew, self._asked))
+        return keepalive[17] != 0
+
+    def _raise_end(self) -> None:
+        psycopg = driver("psycopg", "postgres")
+        result = self._pgconn.get_result()
+        if result is not None and result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result, encoding="utf-8")
+        raise ConnectionLostError("the server ended the replication stream")
+
+    def _report(self, now: float, *, last: bool = False) -> int:
+        with self._lock:
+            acknowledged = self._acknowledged
+            flush = acknowledged if self._report_flush or acknowledged >= self._received else 0
+            self._report_flush = False
+        clock = int(time.time() * 1e6) - EPOCH_US
+        ask = not last
+        self._pgconn.put_copy_data(
+            _REPORT.pack(b"r", max(self._received, acknowledged), flush, flush, clock, ask)
+        )
+        self._asked = now
+        return self._pgconn.flush()
+
+    def _watch(self, now: float, reading: bool) -> None:
+        """Ask by another way while the stream cannot tell: it is not read, or behind."""
+        hold, at = self._probe.answer()
+        if hold is Hold.LEAVING:
+            raise ConnectionLostError("the server is shutting down")
+        if hold is Hold.LOST:
+            raise ConnectionLostError("the server does not hold the slot for us any more")
+        if hold is Hold.OURS:
+            self._proven = max(self._proven, at)
+        patience = min(self._interval, LONGEST_PROBE)
+        late = now - self._proven > 1.5 * self._interval
+        if (not reading or late) and now - self._probed >= patience:
+            self._probed = now
+            self._probe.ask()
+
+    def _leave(self) -> None:
+        """The last report, CopyDone, and the server's own end, for as long as it is quick."""
+        until = time.monotonic() + LEAVE_WITHIN
+        self._report_flush = True
+        self._report(time.monotonic(), last=True)
+        self._pgconn.put_copy_end(None)
+        while (left := until - time.monotonic()) > 0:
+            poll = select.poll()
+            unsent = self._pgconn.flush()
+            poll.register(self._pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            if poll.poll(left * 1000):
+                self._pgconn.consume_input()
+                length = 1
+                while length > 0:
+                    length, _ = self._pgconn.get_copy_data(1)
+                if length < 0:
+                    return

@@ -1,0 +1,155 @@
+"""The publication: which tables' changes the server sends.
+
+It is made before the slot: what is written while a slot exists and the publication does not is
+lost (PostgreSQL 18), or stops the slot for good (15). One that was there before is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from penstock.errors import ConfigError, GapError, PrivilegeError
+from penstock.registry import driver
+from penstock.sources.postgres.connection import Connection, literal, quote, rows
+
+if TYPE_CHECKING:
+    from penstock.sources.postgres.catalog import Relkind
+
+_OURS: Final = "Made by penstock; removed by `penstock teardown`."
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What the server says of a publication.
+
+    Parameters
+    ----------
+    ours: whether penstock made it (its comment says so).
+    via_root: ``publish_via_partition_root``.
+    old_rows: whether updates or deletes are published.
+    members: OIDs of its tables; a partitioned table by its root.
+    """
+
+    name: str
+    ours: bool
+    via_root: bool
+    old_rows: bool
+    members: frozenset[int]
+
+
+def find(connection: Connection, name: str) -> Publication | None:
+    """The publication of that name, if there is one."""
+    found = rows(
+        connection,
+        """
+        SELECT obj_description(p.oid, 'pg_publication') = %s, p.pubviaroot,
+               p.pubupdate OR p.pubdelete,
+               ARRAY(SELECT (quote_ident(t.schemaname) || '.' || quote_ident(t.tablename))
+                     ::regclass::oid::int8 FROM pg_publication_tables t WHERE t.pubname = p.pubname)
+        FROM pg_publication p WHERE p.pubname = %s
+        """,
+        _OURS,
+        name,
+    )
+    if not found:
+        return None
+    ours, via_root, old_rows, members = found[0]
+    return Publication(name, bool(ours), via_root, old_rows, frozenset(members))
+
+
+def create_sql(name: str, tables: Sequence[Relkind]) -> str:
+    """The statement that makes the publication."""
+    members = ", ".join(table.sql for table in tables)
+    return (
+        f"CREATE PUBLICATION {quote(name)} FOR TABLE {members}"
+        " WITH (publish_via_partition_root = true)"
+    )
+
+
+def extend_sql(name: str, tables: Sequence[Relkind]) -> str:
+    """The statement that adds tables."""
+    return f"ALTER PUBLICATION {quote(name)} ADD TABLE {', '.join(table.sql for table in tables)}"
+
+
+def create(connection: Connection, name: str, tables: Sequence[Relkind]) -> None:
+    """Make the publication. Raises PrivilegeError with the statement for somebody who may."""
+    sql = create_sql(name, tables)
+    with connection.transaction():
+        _execute(connection, sql)
+        _execute(connection, f"COMMENT ON PUBLICATION {quote(name)} IS {literal(_OURS)}")
+
+
+def cover(
+    connection: Connection,
+    publication: Publication,
+    tables: Sequence[Relkind],
+    known: frozenset[int],
+) -> None:
+    """Make the publication hold all tables; only one that is ours is changed.
+
+    Parameters
+    ----------
+    known: OIDs of the tables that were captured by the last run.
+
+    Raises
+    ------
+    GapError: a table that was captured is no longer in it.
+    ConfigError: somebody else's publication lacks a table, or sends partitions by their leaves.
+    """
+    missing = [table for table in tables if table.oid not in publication.members]
+    if lost := [table.text for table in missing if table.oid in known]:
+        raise GapError(
+            f"{', '.join(lost)} was taken out of the publication {publication.name}: "
+            "what was written since is lost to us",
+            hint=f"{extend_sql(publication.name, missing)}; then run `penstock teardown`, empty "
+            "the targets, and start again with a snapshot",
+            table=lost[0],
+        )
+    if not publication.via_root and any(table.partitioned for table in tables):
+        raise ConfigError(
+            f"the publication {publication.name} sends partitions as tables of their own, and "
+            "rows that move between them out of order",
+            hint=f"ALTER PUBLICATION {quote(publication.name)} "
+            "SET (publish_via_partition_root = true)",
+        )
+    if not missing:
+        return
+    sql = extend_sql(publication.name, missing)
+    if not publication.ours:
+        raise ConfigError(
+            f"the publication {publication.name} lacks {', '.join(t.text for t in missing)}",
+            hint=f"{sql}; or name only tables that it has",
+            table=missing[0].text,
+        )
+    _execute(connection, sql)
+
+
+def missing(name: str, tables: Sequence[Relkind]) -> GapError:
+    """The error of a publication that is gone though its slot is there."""
+    return GapError(
+        f"the publication {name} is gone: what was written since it was dropped is lost to us",
+        hint=f"{create_sql(name, tables)}; then run `penstock teardown`, empty the targets, and "
+        "start again with a snapshot",
+    )
+
+
+def drop(connection: Connection, name: str) -> bool:
+    """Drop the publication if it is ours; whether it was."""
+    publication = find(connection, name)
+    if publication is None or not publication.ours:
+        return False
+    _execute(connection, f"DROP PUBLICATION IF EXISTS {quote(name)}")
+    return True
+
+
+def _execute(connection: Connection, sql: str) -> None:
+    psycopg = driver("psycopg", "postgres")
+    try:
+        connection.execute(sql.encode())  # all names in it are quoted
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise PrivilegeError(
+            f"our role may not publish these tables: {str(error).strip()}",
+            hint=f"let their owner run: {sql}; or GRANT CREATE ON DATABASE and table ownership",
+        ) from None
