@@ -4,48 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
 
-_EVERY = 0.25
+_EVERY = 1.0
 _BAR = 20
 
 
 async def show_progress(pipeline: Pipeline) -> None:
     """Draw a bar on stderr while the source copies rows; nothing where stderr is no terminal."""
-    progress = getattr(pipeline.source, "progress", None)
-    if progress is None or not sys.stderr.isatty():
-        return
-    begun: float | None = None
-    while True:
-        found = progress()
-        if found is not None:
-            rows, expected = found.rows, found.expected
-            begun = begun or time.monotonic()
-            text = line(rows, expected, time.monotonic() - begun)
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-        elif begun is not None:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            begun = None
-        await asyncio.sleep(_EVERY)
+    drawn = False
+    while sys.stderr.isatty() and pipeline.state in ("starting", "snapshot"):
+        if pipeline.state == "snapshot":
+            progress = (await pipeline.astatus()).source.get("snapshot")
+            if progress:
+                sys.stderr.write(f"\r\x1b[K{line(progress)}")
+                sys.stderr.flush()
+                drawn = True
+        await asyncio.sleep(_EVERY if drawn else _EVERY / 10)
+    if drawn:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
-def line(rows: int, expected: int, seconds: float) -> str:
-    """The bar as text; ``expected`` is an estimate, 0 for unknown."""
-    rate = rows / seconds if seconds > 0 else 0.0
-    text = f"snapshot {rows:,} rows, {rate:,.0f} rows/s"
-    if expected <= 0:
-        return text
-    share = min(1.0, rows / expected)
+def line(progress: Mapping[str, Any]) -> str:
+    """The bar as text; its total and the time left are estimates, and may be missing."""
+    rows, total, left = progress["rows"], progress["rows_total"], progress["seconds_left"]
+    text = f"{rows:,} rows, {progress['rows_per_second']:,} rows/s"
+    if not total:
+        return f"snapshot  {text}"
+    share = min(1.0, rows / total)
     filled = round(_BAR * share)
     bar = "█" * filled + "░" * (_BAR - filled)
-    left = max(0, expected - rows) / rate if rate else 0.0
-    return f"{bar} {share:4.0%}  {text}, {_duration(left)} left"
+    return f"snapshot {bar} {share:4.0%}  {text}" + (f", {_duration(left)} left" if left else "")
 
 
 def _duration(seconds: float) -> str:

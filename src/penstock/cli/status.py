@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +31,8 @@ def status(
     from penstock.assembly import from_target
 
     found = from_target(target).status()
+    if found.state == "stopped" and found.source.get("active"):
+        found = replace(found, state="running")  # by another process
     if settings.json:
         payload_json(asdict(found))
     else:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.progress import line
 from penstock.cli.replica import compare
 
 ROWS: list[tuple[str | None, ...]] = [("1", "a"), ("2", None)]
@@ -41,22 +40,3 @@ def test_compare(tmp_path: Path, rows: list[tuple[object, ...]], equal: bool) ->
     found = compare(Source(), path, "t")
     assert found.equal == equal
     assert (found.source, found.replica) == (2, len(rows))
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected", "seconds", "text"),
-    [
-        (0, 100, 0.0, "░░░░░░░░░░░░░░░░░░░░   0%  snapshot 0 rows, 0 rows/s, 0:00 left"),
-        (50, 100, 1.0, "██████████░░░░░░░░░░  50%  snapshot 50 rows, 50 rows/s, 0:01 left"),
-        (150, 100, 1.0, "████████████████████ 100%  snapshot 150 rows, 150 rows/s, 0:00 left"),
-        (
-            1_000,
-            8_000_000,
-            1.0,
-            "░░░░░░░░░░░░░░░░░░░░   0%  snapshot 1,000 rows, 1,000 rows/s, 2:13:19 left",
-        ),
-        (7, 0, 1.0, "snapshot 7 rows, 7 rows/s"),
-    ],
-)
-def test_progress(rows: int, expected: int, seconds: float, text: str) -> None:
-    assert line(rows, expected, seconds) == text

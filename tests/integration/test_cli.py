@@ -1,0 +1,360 @@
+"""The real command in a process of its own, against real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.embedded.server import Server, free_port
+from tests.conftest import OwnServer
+from tests.support.postgres import execute, fetch
+from tests.support.waiting import eventually
+
+CANARY = "canary-S3cr3t"
+FILE = """\
+name = "orders"
+store = "state.db"
+
+[source]
+type = "postgres"
+dsn = "${DATABASE_URL}"
+tables = ["public.orders"]
+snapshot = "initial"
+
+[[sinks]]
+type = "jsonl"
+path = "orders.jsonl"
+format = "row"
+"""
+SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+PUBLICATIONS = "SELECT pubname FROM pg_publication"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a pipeline file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "orders.toml").write_text(FILE)
+    return tmp_path
+
+
+@pytest.fixture
+def shop(database: str, here: Path) -> str:
+    """A database with two orders."""
+    make_orders(database)
+    return database
+
+
+def make_orders(dsn: str) -> None:
+    execute(
+        dsn,
+        "CREATE TABLE orders (id int PRIMARY KEY, status text)",
+        "INSERT INTO orders VALUES (1, 'new'), (2, 'paid')",
+    )
+
+
+def environment(dsn: str) -> dict[str, str]:
+    return {**os.environ, "DATABASE_URL": dsn, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def penstock(
+    dsn: str, *arguments: str, timeout: float = 60, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run to the end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock.cli.main", *arguments],
+        env=environment(dsn),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert "Traceback" not in done.stderr or "debug" in arguments
+    return done
+
+
+@contextmanager
+def running(dsn: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run beside the test; its stderr goes to the file ``err``, its stdout to ``out``."""
+    with open("out", "w") as out, open("err", "w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "penstock.cli.main", *arguments],
+            env=environment(dsn),
+            stdout=out,
+            stderr=err,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """The values that the jsonl sink has, once there are so many."""
+
+    def found() -> Sequence[str]:
+        path = Path("orders.jsonl")
+        lines = path.read_text().splitlines() if path.exists() else []
+        return lines if len(lines) >= count else []
+
+    lines = eventually(found, what=f"{count} rows; stderr: {said()}")
+    assert len(lines) == count
+    return [json.loads(line)["value"] for line in lines]
+
+
+def said() -> str:
+    return Path("err").read_text() if Path("err").exists() else ""
+
+
+# -- run
+
+
+def test_run_until_caught_up_goes_on_where_it_ended(shop: str) -> None:
+    first = penstock(shop, "run", "orders.toml", "--until-caught-up", "--json")
+    assert first.returncode == 0, first.stderr
+    report = json.loads(first.stdout)
+    assert (report["changes"], report["caught_up"]) == (2, True)
+    execute(shop, "UPDATE orders SET status = 'sent' WHERE id = 1")
+    second = penstock(shop, "run", "orders.toml", "--until-caught-up")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == ""
+    assert "1 changes" in second.stderr.splitlines()[-1]
+    assert [row["status"] for row in rows(3)] == ["new", "paid", "sent"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains(shop: str, number: signal.Signals) -> None:
+    with running(shop, "run", "orders.toml") as process:
+        rows(2)
+        execute(shop, "INSERT INTO orders VALUES (3, 'late')")
+        rows(3)
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert "draining, press again to stop now" in said()
+    again = penstock(shop, "run", "orders.toml", "--until-caught-up")
+    assert again.returncode == 0
+    rows(3)
+
+
+def test_a_killed_server_is_waited_for(own_server: OwnServer, here: Path) -> None:
+    server = own_server()
+    make_orders(server.dsn())
+    with running(server.dsn(), "run", "orders.toml") as process:
+        rows(2)
+        server.kill()
+        server.start()
+        execute(server.dsn(), "INSERT INTO orders VALUES (3, 'after')")
+        rows(3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, said()
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_http(shop: str) -> None:
+    with running(shop, "run", "orders.toml", "--http", "127.0.0.1:0"):
+        rows(2)
+        (base,) = eventually(lambda: re.findall(r"http://[\d.:]+", said()))
+        eventually(lambda: get(base + "/ready")[0] == 200)
+        assert get(base + "/health")[0] == 200
+        assert (
+            'penstock_sink_changes_total{pipeline="orders",sink="jsonl"} 2'
+            in (get(base + "/metrics")[1])
+        )
+        assert get(base + "/other")[0] == 404
+
+
+def test_http_on_a_taken_port(shop: str) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = penstock(shop, "run", "orders.toml", "--http", f"127.0.0.1:{port}")
+    assert done.returncode == 2
+    assert f"--http 127.0.0.1:{port}" in done.stderr
+
+
+# -- status and teardown
+
+
+def test_status_while_it_runs_and_after(shop: str) -> None:
+    with running(shop, "run", "orders.toml") as process:
+        rows(2)
+        execute(shop, "DELETE FROM orders WHERE id = 1")
+        rows(3)
+        beside = penstock(shop, "status", "orders.toml", "--json")
+        assert beside.returncode == 0, beside.stderr
+        assert json.loads(beside.stdout)["state"] == "running"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    after = penstock(shop, "status", "orders.toml", "--json")
+    status = json.loads(after.stdout)
+    assert status["state"] == "stopped"
+    assert json.loads(status["sinks"]["jsonl"]["safe"])["lsn"]
+    text = penstock(shop, "status", "orders.toml")
+    assert text.returncode == 0
+    assert "jsonl" in text.stdout
+
+
+def test_teardown_asks_and_leaves_nothing(shop: str) -> None:
+    assert penstock(shop, "run", "orders.toml", "--until-caught-up").returncode == 0
+    assert fetch(shop, SLOTS) == [("penstock_orders",)]
+    refused = penstock(shop, "teardown", "orders.toml", stdin="\n")
+    assert refused.returncode == 1
+    assert fetch(shop, SLOTS) == [("penstock_orders",)]
+    done = penstock(shop, "teardown", "orders.toml", stdin="y\n")
+    assert done.returncode == 0, done.stderr
+    assert fetch(shop, SLOTS) == fetch(shop, PUBLICATIONS) == []
+    rows(2)
+
+
+# -- tail
+
+
+def test_tail_shows_changes_and_leaves_nothing(shop: str) -> None:
+    with running(shop, "tail", "-n", "2", "--format", "change") as process:
+        eventually(lambda: fetch(shop, SLOTS), what=said())
+        execute(shop, "INSERT INTO orders VALUES (3, 'x')", "DELETE FROM orders WHERE id = 1")
+        assert process.wait(30) == 0, said()
+    shown = [json.loads(line) for line in Path("out").read_text().splitlines()]
+    assert [(one["op"], one["key"]) for one in shown] == [
+        ("insert", {"id": 3}),
+        ("delete", {"id": 1}),
+    ]
+    assert fetch(shop, SLOTS) == fetch(shop, PUBLICATIONS) == []
+
+
+def test_tail_of_a_snapshot(shop: str) -> None:
+    done = penstock(shop, "tail", "--snapshot", "--until-caught-up", "--tables", "public.orders")
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        [".", "read", "orders", "id=1", "status=new"],
+        [".", "read", "orders", "id=2", "status=paid"],
+    ]
+    assert fetch(shop, SLOTS) == fetch(shop, PUBLICATIONS) == []
+
+
+# -- check
+
+
+def test_check(shop: str, here: Path) -> None:
+    good = penstock(shop, "check", "orders.toml")
+    assert good.returncode == 0, good.stderr
+    assert "ready" in good.stdout
+    assert penstock(shop, "check").returncode == 0
+
+
+def test_check_of_a_server_without_logical_decoding(own_server: OwnServer, here: Path) -> None:
+    server = own_server(wal_level="replica")
+    make_orders(server.dsn())
+    done = penstock(server.dsn(), "check", "orders.toml")
+    assert done.returncode == 1
+    assert "ALTER SYSTEM SET wal_level" in done.stdout
+
+
+def test_a_file_from_init_passes_check_and_runs(shop: str) -> None:
+    init = penstock(shop, "init", "mine.toml", "--name", "mine")
+    assert init.returncode == 0, init.stderr
+    assert penstock(shop, "check", "mine.toml").returncode == 0
+    done = penstock(shop, "run", "mine.toml", "--until-caught-up")
+    assert done.returncode == 0, done.stderr
+    assert len(Path("mine.jsonl").read_text().splitlines()) == 2
+    assert penstock(shop, "teardown", "mine.toml", "--yes").returncode == 0
+
+
+# -- what goes wrong
+
+
+def test_a_typo(shop: str) -> None:
+    Path("orders.toml").write_text(FILE.replace("snapshot", "snapshto"))
+    done = penstock(shop, "run", "orders.toml")
+    assert done.returncode == 2
+    assert "orders.toml:8: source.snapshto: unknown key; did you mean 'snapshot'?" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "run", "tail", "status"])
+def test_a_wrong_password_is_told_and_never_shown(
+    own_server: OwnServer, here: Path, verb: str
+) -> None:
+    server = own_server(password=CANARY)
+    wrong = server.dsn().replace(CANARY, CANARY[::-1])
+    target = () if verb == "tail" else ("orders.toml",)
+    for level in ("warning", "debug"):
+        done = penstock(wrong, verb, *target, "--log-level", level)
+        assert done.returncode == 1
+        assert "password authentication failed" in done.stdout + done.stderr
+        assert CANARY[::-1] not in done.stdout + done.stderr
+
+
+def test_a_password_never_shows_at_debug(own_server: OwnServer, here: Path) -> None:
+    server = own_server(password=CANARY)
+    make_orders(server.dsn())
+    Path("orders.toml").write_text(
+        FILE + '[[sinks]]\ntype = "sql"\nurl = "${DATABASE_URL}_replica"\n'
+    )
+    execute(server.dsn(), "CREATE DATABASE postgres_replica")
+    verbs = (
+        ("check", "orders.toml"),
+        ("run", "orders.toml", "--until-caught-up"),
+        ("status", "orders.toml"),
+        ("teardown", "orders.toml", "--yes"),
+        ("tail", "--snapshot", "--until-caught-up"),
+    )
+    for verb in verbs:
+        done = penstock(server.dsn(), *verb, "--log-level", "debug")
+        assert done.returncode == 0, done.stderr
+        assert CANARY not in done.stdout + done.stderr
+    server.stop()
+    for verb in verbs[2:]:
+        done = penstock(server.dsn(), *verb, "--log-level", "debug", timeout=30)
+        assert CANARY not in done.stdout + done.stderr
+
+
+def test_a_server_that_is_not_there(here: Path) -> None:
+    dsn = f"postgresql://postgres:{CANARY}@127.0.0.1:{free_port()}/shop"
+    done = penstock(dsn, "check", "orders.toml")
+    assert done.returncode == 1
+    assert "refused" in done.stdout + done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+# -- demo
+
+
+def test_the_demo(server: Server, here: Path) -> None:
+    done = penstock("", "demo", "--seconds", "2", "--rate", "20", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["equal"]
+    assert result["changes"] > 20
+    assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p99"]
+
+
+def test_the_demo_stops_early_and_still_proves(here: Path) -> None:
+    with running("", "demo", "--seconds", "60", "--rate", "20") as process:
+        eventually(lambda: "+ insert" in Path("out").read_text(), what=said())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0, said()
+    assert "The replica equals the source." in Path("out").read_text()
