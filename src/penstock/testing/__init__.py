@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.testing.builders import delete, insert, message, read, table_of, truncate, update
 from penstock.testing.clock import DeadlockError, VirtualClock, VirtualLoop, run_virtual
+from penstock.testing.play import Played, aplay, play
 from penstock.testing.scripted import (
     Fault,
     FlakySink,
@@ -25,18 +26,21 @@ __all__ = [
     "Fault",
     "FlakySink",
     "Pause",
+    "Played",
     "ScriptedSource",
     "SinkContract",
     "SourceContract",
     "StoreContract",
     "VirtualClock",
     "VirtualLoop",
+    "aplay",
     "batch",
     "checkpoint",
     "delete",
     "insert",
     "keepalive",
     "message",
+    "play",
     "read",
     "run_virtual",
     "snapshot",
