@@ -71,7 +71,7 @@ class JsonlSink:
         """Open, lock and repair the file.
 
         Raises SinkError when it is locked by another writer or is no file of ours, and
-        SinkUnavailableError when the disk is full.
+        SinkUnavailableError when the disk is full or nobody reads a named pipe.
         """
         if context.format is None:
             raise ConfigError(f"the sink for {self._where} has no format")
@@ -87,16 +87,20 @@ class JsonlSink:
             raise
 
     def _open(self, context: Context) -> None:
+        self._regular = False
         if self.path == "-":
             self._fd = _STDOUT
-        else:
-            new = not os.path.exists(self.path)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            if new:
-                _sync_folder(self.path)
-        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode) and self.path != "-"
-        if not self._regular:
             return
+        new = not os.path.exists(self.path)
+        if not new and not stat.S_ISREG(os.stat(self.path).st_mode):
+            # a named pipe without a reader answers at once, and can be tried again
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            os.set_blocking(self._fd, True)
+            return
+        self._regular = True
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        if new:
+            _sync_folder(self.path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -200,7 +204,9 @@ class JsonlSink:
             return SinkError(f"nobody reads {self._where} any more", hint="the reader has ended")
         if error.errno in _NO_SPACE:
             return SinkUnavailableError(text, hint="free some space: writing goes on by itself")
-        return SinkError(text, hint="after a failed sync nothing is known of the file's end")
+        if error.errno == errno.ENXIO:
+            return SinkUnavailableError(text, hint="it goes on when the pipe has a reader")
+        return SinkError(text)
 
 
 class LineBuilder:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -151,8 +152,17 @@ def table_of(name: str, row: Mapping[str, Any], key: Sequence[str] | None = None
     schema, _, bare = name.rpartition(".")
     if key is None:
         key = ("id",) if "id" in row else tuple(row)[:1]
-    columns = tuple(Column(column, _type_of(value)) for column, value in row.items())
-    return Table(schema or "public", bare, columns, tuple(key), "full")
+    columns = tuple((column, _type_of(value)) for column, value in row.items())
+    return _table(schema or "public", bare, columns, tuple(key))
+
+
+@lru_cache(maxsize=1000)
+def _table(
+    schema: str, name: str, columns: tuple[tuple[str, Type], ...], key: tuple[str, ...]
+) -> Table:
+    """One object for equal tables, as a source would have it."""
+    made = tuple(Column(column, type) for column, type in columns)
+    return Table(schema, name, made, key, "full")
 
 
 def _values(table: Table, row: Mapping[str, Any]) -> tuple[Raw, ...]:
