@@ -111,8 +111,12 @@ def reconcile(
         states[key] = StreamState(data, positions[key])
     known = {sink for sink, _ in states} | {sink for sink, _ in own}
     newcomers = [sink for sink in sinks if sink not in known]
-    if known and newcomers:
-        _place_newcomers(source, newcomers, sinks, known, positions, states)
+    if newcomers and (known or saved.streams):
+        old = _meet(source, positions, [sink for sink in sinks if sink in known])
+        if not known:  # all of today's sinks replace those of yesterday
+            gone = {key: state.safe for key, state in saved.streams.items() if state.safe}
+            old = _meet(source, gone, sorted({sink for sink, _ in saved.streams}))
+        _place_newcomers(newcomers, sinks, old, positions, states)
     return Memory(source, store, list(sinks), saved.facts, positions), states
 
 
@@ -143,14 +147,12 @@ def _later(source: Source, a: Checkpoint | None, b: Checkpoint) -> Checkpoint:
 
 
 def _place_newcomers(
-    source: Source,
     newcomers: Sequence[str],
     sinks: Mapping[str, Start | None],
-    known: set[str],
+    old: Mapping[str, Checkpoint],
     positions: dict[Key, Checkpoint],
     states: dict[Key, StreamState],
 ) -> None:
-    old = _meet(source, positions, [sink for sink in sinks if sink in known])
     for sink in newcomers:
         start = sinks[sink]
         if start is None:

@@ -355,6 +355,16 @@ class TestStartUp:
         run_virtual(made.serve(until_caught_up=True))
         assert ids(made.sinks["new"][0]) == ["5:0"]  # type: ignore[arg-type]
 
+    def test_a_sink_that_replaces_another_says_where_it_begins(self) -> None:
+        store = MemoryStore()
+        run_virtual(_save(store, {("old", "main"): StreamState(None, checkpoint(4))}))
+        with pytest.raises(ConfigError, match="'new' is new"):
+            run_virtual(pipeline(ScriptedSource([one(5)]), Memory(name="new"), store=store).serve())
+        source = ScriptedSource([one(4), one(5)])
+        made = pipeline(source, Memory(name="new", start="now"), store=store)
+        run_virtual(made.serve(until_caught_up=True))
+        assert source.starts == [{"main": checkpoint(4)}]
+
     def test_a_new_sink_with_a_snapshot_gets_it_alone(self) -> None:
         store = MemoryStore()
         table = table_of("public.t", {"id": 1})

@@ -1,0 +1,102 @@
+"""The process that bench/postgres.py measures: prints one JSON line about itself."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from penstock import App, Change, Pipeline
+from penstock.model import Batch, Checkpoint, Mark
+from penstock.ports import Context
+from penstock.sinks.jsonl import Jsonl
+from penstock.sources.postgres.config import Postgres
+
+
+class Frozen:
+    """A sink that takes one batch and never comes back."""
+
+    name = "jsonl"  # it stands in for the sink that the state knows
+
+    async def open(self, context: Context) -> None:
+        """Nothing to open."""
+        self._clock = context.clock
+
+    async def resume(self, stream: str) -> Checkpoint | None:
+        """Nothing is stored."""
+        return None
+
+    async def write(self, batch: Batch) -> None:
+        """Stand still."""
+        await self._clock.sleep(3600)
+
+    async def flush(self) -> Mark | None:
+        """Never reached."""
+        return None
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def measured(**found: Any) -> None:
+    """Print what was found, and what the process used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    found["rss"] = usage.ru_maxrss / 1024
+    found["cpu"] = usage.ru_utime + usage.ru_stime
+    print(json.dumps(found), flush=True)
+
+
+def pipeline(dsn: str, folder: Path, sink: Any) -> Pipeline:
+    """The pipeline under measurement."""
+    source = Postgres(dsn=dsn, tables=("public.bench",))  # type: ignore[arg-type]
+    return Pipeline("bench", source, [sink], store=str(folder / "state.db"), drain_timeout=1)
+
+
+def latency(dsn: str, folder: Path) -> None:
+    """Note when the handler saw each row, until told to stop."""
+    seen: dict[int, float] = {}
+    app = App("ticks", source=dsn, store=str(folder / "state.db"))
+
+    @app.on("public.ticks", "insert")
+    async def note(change: Change) -> None:
+        seen[change.after["id"]] = time.time()  # type: ignore[index]
+
+    runner = threading.Thread(target=app.run, daemon=True)
+    runner.start()
+    while app.pipeline.state != "running":
+        time.sleep(0.05)
+    print("listening", flush=True)
+    sys.stdin.readline()
+    app.stop()
+    runner.join(30)
+    print(json.dumps(seen), flush=True)
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    dsn, folder, mode = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    if mode == "latency":
+        latency(dsn, folder)
+    elif mode == "frozen":
+        frozen = pipeline(dsn, folder, Frozen())
+        threading.Timer(15, frozen.stop).start()
+        report = frozen.run()
+        measured(changes=report.changes)
+    elif mode == "teardown":
+        name = sys.argv[4]
+        source = Postgres(dsn=dsn, tables=(f"public.{name}",))  # type: ignore[arg-type]
+        Pipeline(name, source, [Frozen()], store=str(folder / "state.db")).teardown()
+        measured()
+    else:
+        report = pipeline(dsn, folder, Jsonl(path=str(folder / "out.jsonl"))).run(
+            until_caught_up=True
+        )
+        measured(changes=report.changes, seconds=report.seconds)
+
+
+if __name__ == "__main__":
+    main()
