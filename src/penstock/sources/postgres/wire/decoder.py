@@ -7,6 +7,7 @@ so a change is named by its commit position and its number in the transaction.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
@@ -112,7 +113,7 @@ class Decoder:
         self._origin: Origin | None = None
         self._begun = False
         self._ordinal = 0
-        self._counts: dict[str, int] = {}
+        self._counts: defaultdict[str, int] = defaultdict(int)
 
     @property
     def in_transaction(self) -> bool:
@@ -246,8 +247,7 @@ class Decoder:
                 f"{format_lsn(commit.end_lsn)}, does not fit the BEGIN of {origin.mark}"
             )
         if self._begun:
-            counts = {table: count for table, count in self._counts.items() if count}
-            self._events.append(TransactionEnd(origin, counts))
+            self._events.append(TransactionEnd(origin, dict(self._counts)))
         self._origin = None
         self._begun = False
         self._direct = {}
@@ -265,7 +265,7 @@ class Decoder:
         """Announce the transaction before its first event."""
         if not self._begun:
             self._begun = True
-            self._counts = dict.fromkeys((t.text for t in self._tables.values() if t), 0)
+            self._counts = defaultdict(int)
             self._direct = self._rows
             self._events.append(TransactionBegin(self._open("a row")))
 
@@ -308,7 +308,6 @@ class Decoder:
             del self._rows[head]
         self._rows[b"I" + tail] = ("insert", after, after.text, read)
         self._rows[b"U" + tail] = ("update", after, after.text, read)
-        self._counts.setdefault(after.text, 0)
 
     def _table(self, oid: int, offset: int) -> Table | None:
         if oid not in self._tables:

@@ -16,6 +16,9 @@ from penstock.errors import ProtocolError
 EPOCH_US: Final = 946_684_800_000_000
 """PostgreSQL counts microseconds from 2000-01-01 UTC; this is that moment since 1970."""
 
+_YEAR_1_US: Final = -62_135_596_800_000_000
+_YEAR_10000_US: Final = 253_402_300_800_000_000
+
 XLOG_HEADER: Final = 25
 """Where the message begins in an XLogData frame: after ``w``, start, end and clock."""
 
@@ -66,8 +69,11 @@ class Reader:
         return self._number(_U64)
 
     def moment(self) -> int:
-        """A time stamp, in microseconds since 1970."""
-        return self._number(_I64) + EPOCH_US
+        """A time stamp, in microseconds since 1970, of a year that a calendar has."""
+        moment = self._number(_I64) + EPOCH_US
+        if not _YEAR_1_US <= moment < _YEAR_10000_US:
+            raise ProtocolError(f"{moment} is no time stamp", offset=self.at - 8)
+        return moment
 
     def bytes(self, length: int) -> bytes:
         """So many bytes."""

@@ -238,7 +238,7 @@ def _array_parser(parse: Parse, delimiter: bytes) -> Parse:
                 open_[-1].append(parse(_ESCAPE.sub(rb"\1", match["quoted"])))
             else:
                 bare = match["bare"]
-                open_[-1].append(None if bare.upper() == b"NULL" else parse(bare))
+                open_[-1].append(None if bare == b"NULL" else parse(bare))
         if result is None or open_:
             raise ValueError("an array that does not end")
         return result
