@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/python -m uv pip compile --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header --upgrade --quiet
+	--generate-hashes --no-emit-index-url --no-header --system-certs --upgrade --quiet
 
 # The development environment can do all that the demo's can.
 DEMO := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo)

@@ -29,6 +29,7 @@ from penstock.embedded.server import Server, Setting
 REQUIRED: Final = ("16", "18")
 WHERE_PRESENT: Final = ("15",)
 STATE: Final = Path(__file__).resolve().parent.parent / ".servers" / "state.json"
+LOG: Final = STATE.with_name("log")
 
 # Nothing of value lives in them, and a killed process needs no fsync.
 DURABILITY: Final = {"fsync": False}
@@ -60,7 +61,6 @@ def hold() -> int:
     """Keep the servers until SIGTERM: the process that ``start`` leaves behind."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with running() as urls:
-        STATE.parent.mkdir(exist_ok=True)
         part = STATE.with_suffix(".part")
         part.write_text(json.dumps({"pid": os.getpid(), "postgres": urls}))
         part.replace(STATE)
@@ -74,11 +74,18 @@ def hold() -> int:
 def start() -> int:
     """Start the servers in the background, unless they run already."""
     if _state() is None:
-        holder = subprocess.Popen(
-            [sys.executable, __file__, "hold"], stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        STATE.parent.mkdir(exist_ok=True)
+        with LOG.open("wb") as log:
+            holder = subprocess.Popen(
+                [sys.executable, __file__, "hold"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         while _state() is None:
             if holder.poll() is not None:
+                print(LOG.read_text(), file=sys.stderr)
                 return 1
             time.sleep(0.05)
     return status()
