@@ -12,9 +12,9 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -61,6 +61,7 @@ class JsonlSink:
         self._dirty = False
         self._last: Mark | None = None
         self._context: Context | None = None
+        self._busy: asyncio.Future[None] | None = None
         self._lines = LineBuilder()
 
     @property
@@ -149,7 +150,7 @@ class JsonlSink:
                 if self._regular:
                     _write_all(fd, data)
                 else:  # a pipe that nobody reads blocks, and must not block the loop
-                    await asyncio.to_thread(_write_all, fd, data)
+                    await self._in_thread(_write_all, fd, data)
             except OSError as error:
                 raise await self._cut_back("cannot write", error) from error
         self._last = batch.last or self._last
@@ -161,7 +162,7 @@ class JsonlSink:
         if self._dirty and self._regular:
             try:
                 end = os.fstat(fd).st_size
-                await asyncio.to_thread(os.fsync, fd)
+                await self._in_thread(os.fsync, fd)
             except OSError as error:
                 raise await self._cut_back("cannot sync", error) from error
             self._durable = end
@@ -173,8 +174,23 @@ class JsonlSink:
         """Close the file and so unlock it; standard output stays open."""
         fd, self._fd = self._fd, None
         self._last, self._dirty = None, False
-        if fd is not None and fd != _STDOUT:
+        if fd is None or fd == _STDOUT:
+            return
+        busy = self._busy
+        if busy is None or busy.done():
             os.close(fd)
+        elif self._regular:
+            await asyncio.wait({busy})
+            os.close(fd)
+        else:  # a pipe may block for ever: its number is free when the thread has left it
+            busy.add_done_callback(lambda _: os.close(fd))
+
+    async def _in_thread(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do what may block. It goes on when we are cancelled, and keeps the file open so long."""
+        future = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._busy = future
+        await asyncio.shield(future)
 
     def _opened(self) -> tuple[int, Context]:
         if self._fd is None or self._context is None:

@@ -7,6 +7,7 @@ move stands in a table of its own, so that a save does not wait for a handler's 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -115,7 +116,8 @@ class SqlStore:
         with self.told("cannot be opened"):
             self.engine = self._make_engine()
             with self.engine.begin() as connection:
-                self.tables.make(connection, self.where)
+                if not self.tables.exist(connection, self.where):
+                    self.tables.metadata.create_all(connection)
                 read_facts(connection, self.tables, self.pipeline, self.where)
 
     def _make_engine(self) -> Engine:
@@ -144,16 +146,13 @@ class SqlStore:
         """What ``load`` would give, without ``open``; makes no tables."""
 
         def look() -> Saved | None:
-            from sqlalchemy import inspect
-
+            if self._one_writer and not os.path.exists(self._url.database or ""):
+                return None  # to connect would make the file
             with self.told("cannot be read"):
                 engine = self._make_engine()
                 try:
                     with engine.connect().execution_options(penstock_reads=True) as connection:
-                        names = inspect(connection).get_table_names(
-                            schema=self.tables.metadata.schema
-                        )
-                        if self.tables.facts.name not in names:
+                        if not self.tables.exist(connection, self.where):
                             return None
                         return load(connection, self.tables, context.pipeline, self.where)
                 finally:
@@ -388,7 +387,11 @@ class SqlStore:
             yield
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StoreError(f"{self.where} {what}: {cause}") from error
+            denied = getattr(cause, "sqlstate", None) == "42501"
+            raise StoreError(
+                f"{self.where} {what}: {cause}",
+                hint="GRANT CREATE ON SCHEMA <schema> TO <role>" if denied else "",
+            ) from error
 
 
 def _one_writer_at_a_time(engine: Engine) -> None:

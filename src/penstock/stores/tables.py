@@ -53,15 +53,15 @@ class Tables:
             sqlite_autoincrement=True,
         )
 
-    def make(self, connection: Connection, where: str) -> None:
-        """Make the tables where none is there. Raises StoreError when some are missing."""
+    def exist(self, connection: Connection, where: str) -> bool:
+        """Whether the tables are there. Raises StoreError when only some are."""
         from sqlalchemy import inspect
 
         there = set(inspect(connection).get_table_names(schema=self.metadata.schema))
         missing = [t.name for t in self.metadata.sorted_tables if t.name not in there]
         if missing and len(missing) < len(self.metadata.tables):
             raise StoreError(f"{where} is damaged: {', '.join(missing)} is missing", hint=_MEND)
-        self.metadata.create_all(connection)
+        return not missing
 
 
 def read_facts(

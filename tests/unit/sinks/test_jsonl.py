@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,36 @@ def test_a_sync_that_finds_the_disk_full_goes_back_to_the_last(path: Path, disk:
 
     asyncio.run(main())
     assert ids(path) == ["1:0"]
+
+
+def test_a_cancelled_flush_keeps_the_file_until_the_sync_is_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, synced = threading.Event(), threading.Event(), []
+
+    def fsync(fd: int) -> None:
+        begun.set()
+        go.wait(30)
+        synced.append(os.fstat(fd).st_ino)
+
+    async def main() -> None:
+        sink = JsonlSink(path)
+        await sink.open(CONTEXT)
+        await sink.write(transaction(1))
+        monkeypatch.setattr(os, "fsync", fsync)
+        flushing = asyncio.create_task(sink.flush())
+        await asyncio.to_thread(begun.wait, 30)
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        closing = asyncio.create_task(sink.close())
+        await asyncio.sleep(0)
+        go.set()
+        await closing
+        await sink.open(CONTEXT)
+        await sink.close()
+
+    asyncio.run(main())
+    assert synced == [path.stat().st_ino]
 
 
 def test_nothing_is_synced_twice(path: Path, disk: Disk) -> None:

@@ -97,6 +97,17 @@ def test_a_corrupt_sqlite_file_is_refused(tmp_path: Path) -> None:
         load(f"sqlite:///{path}")
 
 
+def test_peeking_makes_nothing(url: str, tmp_path: Path) -> None:
+    assert asyncio.run(SqlStore(url).peek(CONTEXT)) is None
+    assert not list(tmp_path.iterdir())
+    execute(url, "CREATE TABLE theirs (a integer)")
+    assert asyncio.run(SqlStore(url).peek(CONTEXT)) is None
+    save(url)
+    execute(url, "DROP TABLE penstock_facts")
+    with pytest.raises(StoreError, match="damaged"):
+        asyncio.run(SqlStore(url).peek(CONTEXT))
+
+
 def test_pipelines_share_a_database(url: str) -> None:
     async def main() -> None:
         stores = {name: SqlStore(url) for name in ("a", "b")}

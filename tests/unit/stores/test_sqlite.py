@@ -271,7 +271,7 @@ def test_a_disk_that_is_full_from_the_start(tiny_disk: Path) -> None:
 
 
 def test_a_disk_error_closes_the_store(path: Path) -> None:
-    """Where strace is there the kernel fails the sync; else SQLite's own word is played."""
+    """SQLite's own word for a failed sync is played."""
 
     async def main() -> None:
         store = SqliteStore(path)
