@@ -57,11 +57,13 @@ def _replacement(match: re.Match[str], environ: Mapping[str, str]) -> str:
     name, default = variable.groups()
     if default is not None:
         return environ.get(name) or default
-    if name not in environ:
+    value = environ.get(name)
+    if not value:
+        trouble = "is not set" if value is None else "is empty"
         raise ValueError(
-            f"the environment variable {name} is not set: export it, or write ${{{name}:-default}}"
+            f"the environment variable {name} {trouble}: export it, or write ${{{name}:-default}}"
         )
-    return environ[name]
+    return value
 
 
 def _file(name: str) -> str:

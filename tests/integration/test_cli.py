@@ -133,7 +133,7 @@ def test_run_until_caught_up_goes_on_where_it_ended(shop: str) -> None:
     second = penstock(shop, "run", "orders.toml", "--until-caught-up")
     assert second.returncode == 0, second.stderr
     assert second.stdout == ""
-    assert "1 changes" in second.stderr.splitlines()[-1]
+    assert "1 change " in second.stderr.splitlines()[-1]
     assert [row["status"] for row in rows(3)] == ["new", "paid", "sent"]
 
 
@@ -194,6 +194,60 @@ def test_http_on_a_taken_port(shop: str) -> None:
         done = penstock(shop, "run", "orders.toml", "--http", f"127.0.0.1:{port}")
     assert done.returncode == 2
     assert f"--http 127.0.0.1:{port}" in done.stderr
+
+
+APP = """\
+import asyncio
+from penstock.app import App
+
+app = App("mail", source="{dsn}", store="state.db", snapshot="initial")
+
+@app.on("public.orders", "read")
+async def announce(change):
+    print("got", change.row["id"], flush=True)
+    await asyncio.sleep({pause})
+"""
+
+
+def test_a_second_signal_leaves_at_once(shop: str) -> None:
+    Path("mails.py").write_text(APP.format(dsn=shop, pause=3600))
+    with running(shop, "run", "mails:app") as process:
+        eventually(lambda: "got 1" in Path("out").read_text(), what=said())
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: "draining" in said())
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    Path("mails.py").write_text(APP.format(dsn=shop, pause=0))
+    done = penstock(shop, "run", "mails:app", "--until-caught-up")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["got 1", "got 2"]
+
+
+def test_draining_ends_in_time(shop: str) -> None:
+    Path("mails.py").write_text(APP.format(dsn=shop, pause=3600))
+    with running(shop, "run", "mails:app", "--drain-timeout", "0.5") as process:
+        eventually(lambda: "got 1" in Path("out").read_text(), what=said())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 1
+    assert "left after 0.5 s of draining" in said()
+
+
+def test_a_gap_ends_with_3(shop: str) -> None:
+    assert penstock(shop, "run", "orders.toml", "--until-caught-up").returncode == 0
+    execute(shop, "SELECT pg_drop_replication_slot('penstock_orders')")
+    done = penstock(shop, "run", "orders.toml")
+    assert done.returncode == 3
+    assert " code  slot-missing" in done.stderr
+
+
+def test_another_server_ends_with_4(shop: str, own_server: OwnServer) -> None:
+    assert penstock(shop, "run", "orders.toml", "--until-caught-up").returncode == 0
+    other = own_server()
+    make_orders(other.dsn())
+    done = penstock(other.dsn(), "run", "orders.toml")
+    assert done.returncode == 4
+    assert " code  diverged" in done.stderr
 
 
 # -- status and teardown

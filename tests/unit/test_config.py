@@ -72,7 +72,7 @@ def test_no_secret_shows_in_a_repr() -> None:
         ("${EMPTY:-postgresql://x}", "postgresql://x"),
         ("${DATABASE_URL:-other}", ENVIRON["DATABASE_URL"]),
         ("pa$$word$${x}", "pa$word${x}"),
-        ("a${EMPTY}b", "ab"),
+        ("a${EMPTY:-}b", "ab"),
         ("100$", "100$"),
     ],
 )
@@ -115,6 +115,12 @@ def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
             "${DATABASE_ULR}",
             "orders.toml:5: source.dsn: the environment variable DATABASE_ULR is not set: "
             "export it, or write ${DATABASE_ULR:-default}",
+        ),
+        (
+            "${DATABASE_URL}",
+            "${EMPTY}",
+            "orders.toml:5: source.dsn: the environment variable EMPTY is empty: export it, or "
+            "write ${EMPTY:-default}",
         ),
         (
             "${DATABASE_URL}",
@@ -235,7 +241,7 @@ def test_invalid_toml_names_line_and_column() -> None:
 def test_stores() -> None:
     def store(text: str) -> str | None:
         found = read(text + "\n" + GOOD if "[" not in text else GOOD + text).store
-        return found and found.get_secret_value()
+        return found.get_secret_value() if found is not None else None
 
     assert store('store = "state.db"') == "state.db"
     assert store('[store]\ntype = "sqlite"\npath = "state.db"') == "state.db"

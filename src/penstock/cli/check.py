@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.console import paint, payload, payload_json, settings, warn_of_password
+from penstock.cli.console import counted, paint, payload, payload_json, settings, warn_of_password
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def source_of(url: str, **options: Any) -> Any:
     if not url:
         raise ConfigError(
             "no database: neither an argument nor DATABASE_URL says which",
-            hint="export DATABASE_URL=postgresql://user:password@host/database",
+            hint="export DATABASE_URL=postgresql://user@host/database",
         )
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in registry.URL_SOURCES:
@@ -90,4 +90,4 @@ def _show(findings: list[Finding], errors: int) -> None:
             payload(f"         {paint(text, '32')}")
     warnings = sum(finding.severity == "warning" for finding in findings)
     verdict = paint("not ready", "1;31") if errors else paint("ready", "1;32")
-    payload(f"{verdict}: {errors} errors, {warnings} warnings")
+    payload(f"{verdict}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")

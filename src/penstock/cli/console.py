@@ -86,7 +86,10 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold")
+    for number, heading in enumerate(headings):
+        numbers = all(row[number].replace(",", "").isdigit() for row in rows)
+        shown.add_column(heading, justify="right" if numbers else "left")
     for row in rows:
         shown.add_row(*(Text.from_ansi(cell) for cell in row))
     width = None if sys.stdout.isatty() else 120
@@ -124,6 +127,11 @@ def warn_of_password(argument: str) -> None:
             "a password in an argument shows in the shell's history and in ps; "
             "set DATABASE_URL instead"
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 change``, ``2,000 changes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def confirmed(question: str) -> bool:

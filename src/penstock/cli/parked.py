@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.console import confirmed, note, payload, payload_json, settings, table
+from penstock.cli.console import confirmed, counted, note, payload, payload_json, settings, table
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ async def _replay(pipeline: Pipeline, found: Sequence[Parked]) -> bool:
 
 
 async def _discard(pipeline: Pipeline, found: Sequence[Parked], yes: bool) -> bool:
-    question = f"Forget {len(found)} parked changes of {pipeline.name} for ever?"
+    question = f"Forget {counted(len(found), 'parked change')} of {pipeline.name} for ever?"
     if found and not yes and not confirmed(question):
         note("nothing was discarded")
         return False

@@ -21,6 +21,8 @@ _OPERATIONS: Final = {
 }
 _DIM: Final = "2"
 _LONGEST_VALUE: Final = 40
+_NAME: Final = 11
+"""Columns that a short table name is filled up to, so that lines can be read in columns."""
 
 
 def line(event: Event, *, width: int | None = None, coloured: bool = False) -> str | None:
@@ -43,8 +45,9 @@ def _parts(event: Event) -> list[Part] | None:
             ("  " + _safe(text), ""),
         ]
     if isinstance(event, SnapshotEnd):
-        rows = f"  {event.rows:,} rows copied"
-        return [(" " * 10, ""), (". snapshot ", "36"), (_name(event.table), "1"), (rows, "")]
+        rows = f"  {event.rows:,} rows"
+        name = f"{_name(event.table):<{_NAME}}"
+        return [(" " * 10, ""), (". copied  ", "36"), (name, "1"), (rows, "")]
     if isinstance(event, SchemaChange) and event.before is not None:
         before, after = set(event.before.names), set(event.after.names)
         told = [f"+{name}" for name in event.after.names if name not in before]
@@ -62,7 +65,7 @@ def _change(change: Change[Any]) -> Iterator[Part]:
     yield from _time(change.transaction)
     label, style = _OPERATIONS[change.operation]
     yield f"{label:<10}", style
-    yield _name(change.definition), "1"
+    yield f"{_name(change.definition):<{_NAME}}", "1"
     if change.operation == "truncate":
         yield "  all rows are gone", ""
         return

@@ -1,8 +1,9 @@
-"""A snapshot's progress on the terminal: rows, rate, time left."""
+"""What a running pipeline does now, on stderr: its states, and a snapshot's progress."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,23 +11,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
 
-_EVERY = 1.0
+_CLEAR = "\r\x1b[K"
+_LOOK_EVERY = 0.2
+_ASK_EVERY = 1.0
 _BAR = 20
 
+_logger = logging.getLogger("penstock.cli")
 
-async def show_progress(pipeline: Pipeline) -> None:
-    """Draw a bar on stderr while the source copies rows; nothing where stderr is no terminal."""
-    drawn = False
-    while sys.stderr.isatty() and pipeline.state in ("starting", "snapshot"):
-        if pipeline.state == "snapshot":
+
+async def watch(pipeline: Pipeline) -> None:
+    """Log each state that the pipeline comes to, and draw a bar while the source copies rows.
+
+    The bar is on stderr, and only where that is a terminal.
+    """
+    state = ""
+    while True:
+        if pipeline.state != state:
+            state = pipeline.state
+            _clear()
+            _logger.info("%s: %s", pipeline.name, "copying rows" if state == "snapshot" else state)
+        if state == "snapshot" and sys.stderr.isatty():
             progress = (await pipeline.astatus()).source.get("snapshot")
             if progress:
-                sys.stderr.write(f"\r\x1b[K{line(progress)}")
+                sys.stderr.write(f"{_CLEAR}{line(progress)}")
                 sys.stderr.flush()
-                drawn = True
-        await asyncio.sleep(_EVERY if drawn else _EVERY / 10)
-    if drawn:
-        sys.stderr.write("\r\x1b[K")
+            await asyncio.sleep(_ASK_EVERY)
+        else:
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(_CLEAR)
         sys.stderr.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from penstock.cli import console, logs
 from penstock.cli.http import parse_address, serving
-from penstock.cli.progress import show_progress
+from penstock.cli.progress import watch
 from penstock.cli.serving import serve
 
 if TYPE_CHECKING:
@@ -60,8 +59,7 @@ async def _beside(pipeline: Pipeline, address: tuple[str, int] | None) -> None:
         if address is not None:
             port = await stack.enter_async_context(serving(pipeline, *address))
             console.note(f"http://{address[0]}:{port} serves /health, /ready and /metrics")
-        await show_progress(pipeline)
-        await asyncio.Event().wait()
+        await watch(pipeline)
 
 
 def _show(report: Report) -> None:
@@ -84,5 +82,5 @@ def _show(report: Report) -> None:
     at = f", checkpoint {checkpoint['lsn']}" if checkpoint and "lsn" in checkpoint else ""
     console.note(
         f"{report.pipeline}: {report.state} after {report.seconds:.1f} s, "
-        f"{report.changes:,} changes ({sinks}){at}"
+        f"{console.counted(report.changes, 'change')} ({sinks}){at}"
     )

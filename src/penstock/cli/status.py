@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,25 +43,22 @@ def status(
 def _show(found: Status) -> None:
     payload(f"{found.pipeline}: {paint(found.state, _STYLES.get(found.state, '1;31'))}")
     for name, value in found.source.items():
-        if value is not None:
-            payload(f"  {name.replace('_', ' '):<22} {amount(name, value)}")
+        if value is not None and name not in ("exists", "snapshot"):
+            label = name.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ")
+            payload(f"  {label:<12} {amount(name, value)}")
+    payload("")
     table(
-        ["sink", "state", "delivered", "checkpoint", "changes", "failures"],
-        [
-            [
-                name,
-                paint(sink.state, _STYLES.get(sink.state, "2")),
-                sink.data or "-",
-                sink.safe or "-",
-                f"{sink.changes:,}",
-                f"{sink.failures:,}",
-            ]
-            for name, sink in found.sinks.items()
-        ],
+        ["sink", "delivered", "checkpoint"],
+        [[name, sink.data or "-", _place(sink.safe)] for name, sink in found.sinks.items()],
     )
-    for name, sink in found.sinks.items():
-        if sink.error:
-            payload(f"  {name}: {sink.error}")
+
+
+def _place(checkpoint: str | None) -> str:
+    """A checkpoint for people: PostgreSQL's is a place in the log."""
+    if checkpoint is None:
+        return "-"
+    value = json.loads(checkpoint)
+    return str(value.get("lsn", checkpoint))
 
 
 def amount(name: str, value: Any) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli.console import confirmed, note, payload, payload_json, settings
+
+if TYPE_CHECKING:
+    from penstock.pipeline import Pipeline
 
 
 def teardown(
@@ -20,13 +23,7 @@ def teardown(
     from penstock.assembly import from_target
 
     pipeline = from_target(target)
-    slot = f"penstock_{pipeline.name}"
-    note(f"This removes, for the pipeline {pipeline.name!r}:")
-    note(f"  slot         {slot}   (the server then forgets changes not yet delivered)")
-    note(f"  publication  {slot}")
-    note("  state        checkpoints, table facts and parked changes in the store")
-    note("What the sinks have written stays.")
-    if not yes and not confirmed("Go on?"):
+    if not yes and not _agreed(pipeline):
         note("nothing was removed")
         raise typer.Exit(1)
     removed = pipeline.teardown()
@@ -35,3 +32,14 @@ def teardown(
         return
     for text in removed:
         payload(f"removed {text}")
+
+
+def _agreed(pipeline: Pipeline) -> bool:
+    found = pipeline.status().source
+    note(f"This removes, for the pipeline {pipeline.name}:")
+    for name in ("server", "slot", "publication"):
+        if name in found:
+            note(f"  {name:<12} {found[name]}")
+    note("  state        checkpoints, table facts and parked changes")
+    note("Changes that were not delivered yet are then lost to it. What its sinks wrote stays.")
+    return confirmed("Go on?")

@@ -26,7 +26,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_insert_shows_key_and_columns() -> None:
     change = insert("public.orders", {"id": 1, "status": "new", "note": None}, origin=ORIGIN)
-    assert line(change) == "12:00:00  + insert  orders  id=1  status=new note=null"
+    assert line(change) == "12:00:00  + insert  orders       id=1  status=new note=null"
 
 
 def test_another_schema_keeps_its_name() -> None:
@@ -36,33 +36,33 @@ def test_another_schema_keeps_its_name() -> None:
 def test_an_update_shows_what_changed_where_the_log_tells() -> None:
     old, new = {"id": 1, "status": "new", "n": 5}, {"id": 1, "status": "paid", "n": 5}
     told = line(update("public.orders", new, old, origin=ORIGIN))
-    assert told == "12:00:00  ~ update  orders  id=1  status=new→paid"
+    assert told == "12:00:00  ~ update  orders       id=1  status=new→paid"
 
 
 def test_an_update_shows_all_columns_where_the_log_does_not_tell() -> None:
     change = update("public.orders", {"id": 1, "status": "paid", "big": UNCHANGED}, origin=ORIGIN)
-    assert line(change) == "12:00:00  ~ update  orders  id=1  status=paid"
+    assert line(change) == "12:00:00  ~ update  orders       id=1  status=paid"
 
 
 def test_a_changed_key_shows_both() -> None:
     change = update("public.orders", {"id": 2}, old_key={"id": 1}, origin=ORIGIN)
-    assert line(change) == "12:00:00  ~ update  orders  id=2 (was 1)"
+    assert line(change) == "12:00:00  ~ update  orders       id=2 (was 1)"
 
 
 def test_a_delete_shows_its_key() -> None:
     change = delete("public.orders", {"id": 1, "status": "new"}, origin=ORIGIN)
-    assert line(change) == "12:00:00  - delete  orders  id=1"
+    assert line(change) == "12:00:00  - delete  orders       id=1"
 
 
 def test_others() -> None:
     before = table_of("public.orders", {"id": 1, "old": ""})
     after = table_of("public.orders", {"id": 1, "new": ""})
     assert line(truncate("public.orders", origin=ORIGIN)) == (
-        "12:00:00  x trunc.  orders  all rows are gone"
+        "12:00:00  x trunc.  orders       all rows are gone"
     )
-    assert line(read("public.orders", {"id": 1})) == "          . read    orders  id=1"
+    assert line(read("public.orders", {"id": 1})) == "          . read    orders       id=1"
     assert line(message("audit", "hello", origin=ORIGIN)) == "12:00:00  » message audit  hello"
-    assert line(SnapshotEnd(after, 1, 1234)) == "          . snapshot orders  1,234 rows copied"
+    assert line(SnapshotEnd(after, 1, 1234)) == "          . copied  orders       1,234 rows"
     assert line(SchemaChange(before, after)) == "          ! columns orders  +new -old"
     assert line(SchemaChange(None, after)) is None
 
