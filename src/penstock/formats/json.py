@@ -22,7 +22,7 @@ from penstock.model import UNCHANGED, Column, Kind, Raw, Table
 
 Encode: TypeAlias = Callable[[Sequence[Raw]], bytes]
 EncodeKey: TypeAlias = Callable[[Sequence[Raw]], bytes | None]
-IRREGULAR: Final = (TypeError, AttributeError, ValueError)
+IRREGULAR: Final = (TypeError, AttributeError, ValueError, KeyError)
 """What a compiled function raises for values that only :func:`row` and :func:`key` take."""
 
 NULL: Final = b"null"
@@ -39,8 +39,13 @@ def string(value: str) -> bytes:
     return _dumps(value)
 
 
+_BOOLEANS: Final = {b"t": b"true", b"f": b"false"}
+
+
 def _boolean(raw: bytes) -> bytes:
-    return b"true" if raw == b"t" else b"false"
+    if raw not in _BOOLEANS:
+        raise ValueError("neither t nor f")
+    return _BOOLEANS[raw]
 
 
 def _float(raw: bytes) -> bytes:
@@ -132,7 +137,7 @@ def key(table: Table, values: Sequence[Raw] | None) -> bytes | None:
 # {v} is the value; {f} its encoder.
 _INLINE: Final[dict[Callable[[bytes], bytes], str]] = {
     _as_it_stands: "{v}",
-    _boolean: "(true if {v} == t else false)",
+    _boolean: "booleans[{v}]",
     text: "dumps({v}.decode())",
     _quoted: "quote + {v} + quote",
 }
@@ -152,9 +157,7 @@ def compile_row(table: Table, positions: Sequence[int] | None = None) -> Encode:
         "join": b"".join,
         "quote": b'"',
         "null": NULL,
-        "t": b"t",
-        "true": b"true",
-        "false": b"false",
+        "booleans": _BOOLEANS,
     }
     pieces: list[str] = []
     literal = b"{"
