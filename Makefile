@@ -47,7 +47,7 @@ docs: .venv/.dev ## build the documentation into site/; warnings fail
 
 .PHONY: bench
 bench: .venv/.dev ## measure speed, memory and latency
-	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+	@$(BIN)/python bench/postgres.py
 
 .PHONY: servers
 servers: .venv/.dev ## start the servers of the tests for use by hand, print their URLs
