@@ -310,6 +310,17 @@ def test_tail_of_a_snapshot(shop: str) -> None:
     assert fetch(shop, SLOTS) == fetch(shop, PUBLICATIONS) == []
 
 
+def test_tail_ends_when_nobody_reads(shop: str) -> None:
+    execute(shop, "INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(10, 5000) i")
+    command = f"{sys.executable} -m penstock.cli.main tail --snapshot 2> err | head -1"
+    done = subprocess.run(
+        command, shell=True, env=environment(shop), capture_output=True, text=True, timeout=30
+    )
+    assert "read" in done.stdout
+    assert said() == ""
+    eventually(lambda: fetch(shop, SLOTS) == fetch(shop, PUBLICATIONS) == [])
+
+
 # -- check
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.console import counted, paint, payload, payload_json, settings, warn_of_password
+from penstock.cli.console import (
+    counted,
+    paint,
+    payload,
+    payload_json,
+    redact,
+    settings,
+    warn_of_password,
+)
 from penstock.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +44,12 @@ def check(
     if settings.json:
         payload_json(
             [
-                {"severity": f.severity, "code": f.code, "message": f.message, "fix": f.fix}
+                {
+                    "severity": f.severity,
+                    "code": f.code,
+                    "message": redact(f.message),
+                    "fix": redact(f.fix),
+                }
                 for f in findings
             ]
         )
@@ -85,8 +98,9 @@ def source_of(url: str, **options: Any) -> Any:
 
 def _show(findings: list[Finding], errors: int) -> None:
     for finding in findings:
-        payload(f"{paint(f'{finding.severity:<8}', _STYLES[finding.severity])} {finding.message}")
-        for text in finding.fix.splitlines():
+        severity = paint(f"{finding.severity:<8}", _STYLES[finding.severity])
+        payload(f"{severity} {redact(finding.message)}")
+        for text in redact(finding.fix).splitlines():
             payload(f"         {paint(text, '32')}")
     warnings = sum(finding.severity == "warning" for finding in findings)
     verdict = paint("not ready", "1;31") if errors else paint("ready", "1;32")

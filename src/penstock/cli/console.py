@@ -68,15 +68,28 @@ def payload_json(value: Any) -> None:
     payload(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
 
 
+def discard_stdout() -> None:
+    """Let what is still printed vanish: nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def note(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    sys.stderr.write(redact(text) + "\n")
+    """A line for the person at the terminal, on stderr; among JSON logs, a JSON line."""
+    if settings.log_format == "json":
+        _write(json.dumps({"level": "info", "message": redact(text)}))
+    else:
+        _write(redact(text))
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
 
 def warn(text: str) -> None:
     """A warning, on stderr."""
-    note(f"{paint('warning', '33', sys.stderr)}  {text}")
+    label = "warning" if settings.log_format == "json" else paint("warning", "33", sys.stderr)
+    note(f"{label}  {text}")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -106,7 +119,7 @@ def show_error(error: PenstockError) -> None:
             "table": error.table,
             "mark": str(error.mark) if error.mark is not None else None,
         }
-        note(json.dumps({key: value for key, value in fields.items() if value}))
+        _write(json.dumps({key: redact(value) for key, value in fields.items() if value}))
         return
     where = " ".join(str(part) for part in (error.table, error.mark) if part is not None)
     parts = [
@@ -117,7 +130,7 @@ def show_error(error: PenstockError) -> None:
     ]
     for label, text in parts:
         if text:
-            note(f"{label}  " + text.replace("\n", "\n       "))
+            _write(redact(f"{label}  " + text.replace("\n", "\n       ")))
 
 
 def warn_of_password(argument: str) -> None:

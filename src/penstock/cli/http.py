@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import ConfigError
+from penstock.cli.console import redact
+from penstock.errors import ConfigError, PenstockError
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
@@ -66,16 +67,15 @@ async def serving(pipeline: Pipeline, host: str, port: int) -> AsyncIterator[int
 
 
 async def _response(pipeline: Pipeline, path: str) -> bytes:
-    answers: dict[str, Callable[[Status], tuple[int, str, str]]] = {
-        "/health": lambda status: _state(status, _ALIVE),
-        "/ready": lambda status: _state(status, _READY),
-        "/metrics": lambda status: (200, "text/plain; version=0.0.4", metrics(status)),
-    }
-    answer = answers.get(path.partition("?")[0])
-    if answer is None:
-        code, kind, body = 404, "text/plain", "here: /health /ready /metrics\n"
-    else:
-        code, kind, body = answer(await pipeline.astatus())
+    match path.partition("?")[0]:
+        case "/health":
+            code, kind, body = _state(pipeline, _ALIVE)
+        case "/ready":
+            code, kind, body = _state(pipeline, _READY)
+        case "/metrics":
+            code, kind, body = await _metrics_now(pipeline)
+        case _:
+            code, kind, body = 404, "text/plain", "here: /health /ready /metrics\n"
     reason = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}[code]
     content = body.encode()
     head = (
@@ -85,9 +85,17 @@ async def _response(pipeline: Pipeline, path: str) -> bytes:
     return head.encode() + content
 
 
-def _state(status: Status, good: frozenset[str]) -> tuple[int, str, str]:
-    body = json.dumps({"pipeline": status.pipeline, "state": status.state})
-    return 200 if status.state in good else 503, "application/json", body + "\n"
+def _state(pipeline: Pipeline, good: frozenset[str]) -> tuple[int, str, str]:
+    """Asks nobody: a server that is away must not make the pipeline look dead."""
+    body = json.dumps({"pipeline": pipeline.name, "state": pipeline.state})
+    return 200 if pipeline.state in good else 503, "application/json", body + "\n"
+
+
+async def _metrics_now(pipeline: Pipeline) -> tuple[int, str, str]:
+    try:
+        return 200, "text/plain; version=0.0.4", metrics(await pipeline.astatus())
+    except PenstockError as error:
+        return 503, "text/plain", redact(f"{error.message}\n")
 
 
 def metrics(status: Status) -> str:
@@ -133,5 +141,7 @@ def _family(
     yield f"# HELP penstock_{name} {help}"
     yield f"# TYPE penstock_{name} {kind}"
     for labels, value in samples:
-        text = ",".join(f"{key}={json.dumps(label)}" for key, label in labels.items())
+        text = ",".join(
+            f"{key}={json.dumps(label, ensure_ascii=False)}" for key, label in labels.items()
+        )
         yield f"penstock_{name}{{{text}}} {float(value):g}"

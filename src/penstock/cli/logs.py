@@ -39,7 +39,12 @@ class JsonFormatter(logging.Formatter):
         fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return redact(json.dumps(fields, default=str))
+        return json.dumps({name: _clean(value) for name, value in fields.items()})
+
+
+def _clean(value: object) -> object:
+    """The value as JSON can have it, without passwords."""
+    return value if isinstance(value, bool | int | float | None) else redact(str(value))
 
 
 def configure(level: str, form: str) -> None:

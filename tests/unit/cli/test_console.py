@@ -87,6 +87,19 @@ def test_log_lines_hold_no_password(form: logging.Formatter) -> None:
     assert CANARY not in text
 
 
+def test_among_json_logs_every_line_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    console.settings.log_format = "json"
+    console.note(f"at postgresql://u:{CANARY}@h 'quoted \"")
+    console.warn("mind")
+    show_error(GapError(f'it said password="{CANARY}"'))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["message"] for line in lines] == [
+        "at postgresql://u:***@h 'quoted \"",
+        "warning  mind",
+        "it said password=***",
+    ]
+
+
 def test_a_json_log_line_has_the_record_s_fields() -> None:
     record = logging.makeLogRecord({"msg": "saved", "levelname": "INFO", "sink": "jsonl"})
     fields = json.loads(logs.JsonFormatter().format(record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.cli.http import metrics, parse_address
 from penstock.errors import ConfigError
@@ -33,7 +34,10 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_metrics() -> None:
     sink = SinkStatus("stalled", "0/1:2", "{}", changes=7, failures=1)
     status = Status("orders", "running", {'a"b': sink}, {"retained_bytes": 5, "slot": "x"})
-    lines = metrics(status).splitlines()
+    text = metrics(status)
+    families = {family.name for family in text_string_to_metric_families(text)}
+    assert {"penstock_state", "penstock_sink_changes", "penstock_source_retained_bytes"} <= families
+    lines = text.splitlines()
     assert 'penstock_state{pipeline="orders",state="running"} 1' in lines
     assert r'penstock_sink_changes_total{pipeline="orders",sink="a\"b"} 7' in lines
     assert r'penstock_sink_stalled{pipeline="orders",sink="a\"b"} 1' in lines

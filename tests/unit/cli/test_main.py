@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import NoReturn
 
@@ -106,6 +107,16 @@ def test_an_error_ends_in_a_short_block(
     assert ("Traceback" in err) == (level == "debug")
     assert str(error) in err
     assert f" code  {error.code if isinstance(error, PenstockError) else 'error'}\n" in err
+
+
+def test_help_loads_no_driver_and_no_model() -> None:
+    """What makes a command slow to start is loaded when it is needed."""
+    code = (
+        "import sys, penstock.cli.main; heavy = {'pydantic', 'rich', 'orjson', 'psycopg',"
+        " 'sqlalchemy', 'penstock.pipeline', 'penstock.embedded'}; print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_settings_are_those_of_the_last_call(monkeypatch: pytest.MonkeyPatch) -> None:
