@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ from penstock.errors import StuckError
 from penstock.model import Batch, Change, Checkpoint, Mark, SnapshotEnd
 
 if TYPE_CHECKING:
+    from penstock.embedded.server import Server
     from penstock.ports import Context, Sink
 
 _PATIENCE = 60.0
@@ -30,7 +32,7 @@ _PATIENCE = 60.0
 
 def demo(
     seconds: Annotated[float, typer.Option(min=1, help="How long the shop is open.")] = 15.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Transactions a second.")] = 6.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Transactions a second.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Another seed, another day in the shop.")] = 1,
 ) -> None:
     """See it work: a shop, its changes, a replica proved equal.
@@ -44,36 +46,34 @@ def demo(
         tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder,
         Server(fsync=False) as server,
     ):
-        shop = Shop(server.dsn(), Random(seed))
-        shop.set_up()
         replica = Path(folder) / "replica.db"
-        _introduce(server.version, server.port, replica)
-        watched, report_seconds = _follow(server.dsn(), shop, replica, seconds, rate)
-        comparisons = [compare(shop, replica, name) for name in TABLES]
-        shop.close()
-    _conclude(comparisons, watched, report_seconds)
+        with closing(Shop(server.dsn(), Random(seed))) as shop:
+            shop.set_up()
+            _introduce(server, replica)
+            watched = _follow(server.dsn(), shop, replica, seconds, rate)
+            comparisons = [compare(shop, replica, name) for name in TABLES]
+    _conclude(comparisons, watched)
     if not all(comparison.equal for comparison in comparisons):
         raise typer.Exit(1)
 
 
-def _introduce(version: str, port: int, replica: Path) -> None:
-    note("")
-    note(
-        paint("penstock", "1", sys.stderr)
-        + ": a shop writes to PostgreSQL, and every change it commits flows on, live."
-    )
-    note("")
-    note(f"  {'source':<9} PostgreSQL {version} on 127.0.0.1:{port}, started for this demo")
-    note(f"  {'pipeline':<9} write-ahead log → penstock → the sql sink")
-    note(f"  {'replica':<9} SQLite, {replica}")
-    note("")
-    note("First the rows that exist are copied, then each change is shown as it is applied.")
-    note("")
+def _introduce(server: Server, replica: Path) -> None:
+    name = paint("penstock", "1", sys.stderr)
+    for text in (
+        "",
+        f"{name}: a shop writes to PostgreSQL; every change it commits flows on, live.",
+        "",
+        f"  source    PostgreSQL {server.version} on 127.0.0.1:{server.port}, only for this demo",
+        "  pipeline  write-ahead log → penstock → sql sink",
+        f"  replica   SQLite, {replica}",
+        "",
+        "First the rows that exist are copied, then each change is shown as it is applied.",
+        "",
+    ):
+        note(text)
 
 
-def _follow(
-    dsn: str, shop: Shop, replica: Path, seconds: float, rate: float
-) -> tuple[Watched, float]:
+def _follow(dsn: str, shop: Shop, replica: Path, seconds: float, rate: float) -> Watched:
     """Trade and replicate at the same time, until the replica has the shop's last transaction."""
     from penstock.pipeline import Pipeline
     from penstock.sinks.sql import Sql
@@ -87,12 +87,10 @@ def _follow(
         sinks=[watched],
         store=str(replica.with_name("state.db")),
     )
-    opened = 0.0
 
     async def shop_day() -> None:
-        nonlocal opened
         await watched.copied.wait()
-        opened = time.monotonic()
+        watched.opened = time.monotonic()
         try:
             await asyncio.to_thread(shop.trade, seconds, rate, closed)
         finally:
@@ -106,29 +104,29 @@ def _follow(
 
     serve(pipeline, companion=shop_day, stop=closed.set, farewell="closing the shop")
     watched.measure(shop.committed)
-    return watched, time.monotonic() - opened
+    return watched
 
 
-def _conclude(comparisons: list[Comparison], watched: Watched, seconds: float) -> None:
-    equal = all(comparison.equal for comparison in comparisons)
-    result = {
-        "equal": equal,
-        "changes": watched.changes,
-        "transactions": len(watched.applied),
-        "changes_per_second": round(watched.changes / seconds, 1),
-        "latency_ms": {"p50": watched.percentile(50), "p99": watched.percentile(99)},
-        "tables": {
-            one.table: {"source": one.source, "replica": one.replica} for one in comparisons
-        },
-    }
+def _conclude(comparisons: list[Comparison], watched: Watched) -> None:
+    equal = all(one.equal for one in comparisons)
+    middle, late = watched.percentile(50), watched.percentile(99)
     if settings.json:
-        payload_json(result)
+        payload_json(
+            {
+                "equal": equal,
+                "changes": watched.changes,
+                "transactions": len(watched.applied),
+                "changes_per_second": round(watched.rate, 1),
+                "latency_ms": {"p50": middle, "p99": late},
+                "rows": {one.table: [one.source, one.replica] for one in comparisons},
+            }
+        )
         return
     payload("")
-    payload("The shop is closed. Source and replica compared, every row and every column:")
+    payload("The shop is closed. Source and replica, compared row by row over all columns:")
     payload("")
     table(
-        ["table", "rows in the source", "rows in the replica", "equal"],
+        ["table", "rows in source", "rows in replica", "equal"],
         [
             [
                 one.table,
@@ -139,20 +137,20 @@ def _conclude(comparisons: list[Comparison], watched: Watched, seconds: float) -
             for one in comparisons
         ],
     )
-    payload(
-        f"{watched.changes:,} changes in {len(watched.applied):,} transactions, "
-        f"{watched.changes / seconds:.1f} changes/s"
-    )
-    middle, late = watched.percentile(50), watched.percentile(99)
-    payload(f"commit → applied: p50 {middle:.1f} ms, p99 {late:.1f} ms")
-    payload(
-        paint("The replica equals the source.", "1;32") if equal else paint("THEY DIFFER.", "1;31")
-    )
     payload("")
-    payload("What next, with a database of yours (DATABASE_URL=postgresql://…):")
-    payload("  penstock check      what it needs, and the SQL for it")
-    payload("  penstock tail       its changes, live; nothing is left on the server")
-    payload("  penstock init       a pipeline file, for penstock run")
+    verdict = "✔ The replica equals the source." if equal else "✘ The replica differs."
+    for text in (
+        paint(verdict, "1;32" if equal else "1;31"),
+        f"  {watched.changes:,} changes in {len(watched.applied):,} transactions, "
+        f"{watched.rate:.1f} changes/s",
+        f"  from COMMIT to applied in the replica: p50 {middle:.1f} ms, p99 {late:.1f} ms",
+        "",
+        "What next, with a database of yours (export DATABASE_URL=postgresql://…):",
+        "  penstock check   what it needs, and the SQL for it",
+        "  penstock tail    its changes, live; nothing is left on the server",
+        "  penstock init    a pipeline file, for penstock run",
+    ):
+        payload(text)
 
 
 class Watched:
@@ -162,6 +160,7 @@ class Watched:
 
     def __init__(self, sink: Sink) -> None:
         self.copied = asyncio.Event()
+        self.opened = 0.0
         self.changes = 0
         self.applied: dict[str, float] = {}
         """When each transaction was durable in the replica, on the monotonic clock."""
@@ -218,6 +217,12 @@ class Watched:
         """Take the time from each COMMIT's return to its transaction's flush."""
         both = committed.keys() & self.applied.keys()
         self._latencies = sorted(max(0.0, self.applied[one] - committed[one]) for one in both)
+
+    @property
+    def rate(self) -> float:
+        """Changes a second, from the shop's opening to the last one applied."""
+        last = max(self.applied.values(), default=self.opened)
+        return self.changes / (last - self.opened) if last > self.opened else 0.0
 
     def percentile(self, percent: float) -> float:
         """A percentile of the latency, in milliseconds."""
