@@ -237,7 +237,8 @@ class App:
         try:
             yield
         finally:
-            self.pipeline.stop()
+            if not serving.done():
+                self.pipeline.stop()
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
 

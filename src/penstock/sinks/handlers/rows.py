@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, get_type_hints
+from typing import Any, Final, NotRequired, Required, TypeAlias, get_origin, get_type_hints
 
 from typing_extensions import is_typeddict
 
@@ -23,6 +23,9 @@ _Reader: TypeAlias = Callable[[Raw], Any]
 
 _LARGE: Final = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON, Kind.ARRAY, Kind.NUMERIC, Kind.OTHER})
 """Kinds whose values may be stored out of line, so that the log may not repeat them."""
+
+_VERSIONS: Final = 1000
+"""Table versions whose makers are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class RowType:
         def make(values: Sequence[Raw]) -> Any:
             return build({name: read(values[i]) for name, i, read in readers})
 
+        if len(self._makers) >= _VERSIONS:
+            self._makers.clear()
         self._makers[id(table)] = (table, self._guarded(table, make))
         return self._makers[id(table)][1]
 
@@ -249,9 +254,9 @@ def _may_be_unchanged(table: Table, column: Column) -> bool:
     )
 
 
-def _hints(type: Any) -> dict[str, Any]:
+def _hints(type: Any, *, extras: bool = False) -> dict[str, Any]:
     try:
-        return get_type_hints(type)
+        return get_type_hints(type, include_extras=extras)
     except NameError as error:
         raise ConfigError(
             f"the annotations of {type.__qualname__} name {error.name!r}, which cannot be found",
@@ -260,9 +265,13 @@ def _hints(type: Any) -> dict[str, Any]:
 
 
 def _typed_dict_fields(type: Any) -> tuple[Field, ...]:
+    # Annotations that are strings hide NotRequired from the class itself.
+    marks = {name: get_origin(hint) for name, hint in _hints(type, extras=True).items()}
+    required = {name for name, mark in marks.items() if mark is Required} | {
+        name for name in type.__required_keys__ if marks[name] is not NotRequired
+    }
     return tuple(
-        Field(name, Annotation.of(hint), name in type.__required_keys__)
-        for name, hint in _hints(type).items()
+        Field(name, Annotation.of(hint), name in required) for name, hint in _hints(type).items()
     )
 
 

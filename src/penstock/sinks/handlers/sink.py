@@ -388,16 +388,15 @@ class HandlersSink:
 
     @property
     def counters(self) -> dict[str, dict[str, int]]:
-        """Per handler how many changes were handled, retried and parked since the start."""
-        return {
-            handler.name: {
-                "handled": tally.handled,
-                "retried": tally.retried,
-                "parked": tally.parked,
-            }
-            for handler in (*self._handlers, *self._messages)
-            for tally in (self.tallies[id(handler)],)
-        }
+        """Per function how many changes were handled, retried and parked since the start."""
+        counters: dict[str, dict[str, int]] = {}
+        for handler in (*self._handlers, *self._messages):
+            counts = counters.setdefault(handler.name, {"handled": 0, "retried": 0, "parked": 0})
+            tally = self.tallies[id(handler)]
+            counts["handled"] += tally.handled
+            counts["retried"] += tally.retried
+            counts["parked"] += tally.parked
+        return counters
 
 
 def _connection_kind(handlers: Sequence[Handler], policy: Policy) -> type | None:
