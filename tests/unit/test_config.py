@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.config import PipelineConfig, json_schema, load, parse
 from penstock.errors import ConfigError
@@ -269,3 +271,30 @@ def test_the_schema_names_every_component() -> None:
     assert definitions["source.postgres"]["additionalProperties"] is False
     assert definitions["sink.memory"]["properties"]["type"] == {"const": "memory"}
     assert {"store.sqlite", "store.sql"} <= definitions.keys()
+
+
+VALUES = st.sampled_from(
+    ["5", "-1.5", "true", '""', '"x"', '"${A}"', "[]", "[1]", "{}", "{ a = 1 }", "2026-01-01"]
+)
+KEYS = ["name", "store", "source", "sinks", "type", "dsn", "tables", "snapshot", "path", "format"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20), st.sampled_from(KEYS), VALUES, st.booleans()), max_size=3
+    )
+)
+def test_no_file_brings_anything_but_a_config_error(
+    edits: list[tuple[int, str, str, bool]],
+) -> None:
+    lines = GOOD.splitlines()
+    for place, key, value, insert in edits:
+        at = place % len(lines)
+        lines[at : at + (not insert)] = [f"{key} = {value}"]
+    trouble = ""
+    try:
+        read("\n".join(lines))
+    except ConfigError as error:
+        trouble = str(error)
+    assert all(line.startswith("orders.toml") for line in trouble.splitlines())
+    assert CANARY not in trouble

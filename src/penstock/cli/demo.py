@@ -67,7 +67,7 @@ def _introduce(server: Server, replica: Path) -> None:
         "  pipeline  write-ahead log → penstock → sql sink",
         f"  replica   SQLite, {replica}",
         "",
-        "First the rows that exist are copied, then each change is shown as it is applied.",
+        "The rows that exist are copied first; then each change shows as it is applied.",
         "",
     ):
         note(text)
