@@ -276,7 +276,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
     yield folder
     if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_really_full_disk(tiny_disk: Path, disk: Disk) -> None:

@@ -231,7 +231,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     )
     yield folder
     if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_loses_nothing(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
