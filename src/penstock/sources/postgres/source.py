@@ -55,6 +55,8 @@ from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 if TYPE_CHECKING:
     from penstock.sources.postgres.config import Postgres
 
+PUBLICATION_CHECK_EVERY: Final = 10.0
+"""Seconds between two looks whether the publication still has all our tables."""
 KEEPALIVE_EVERY: Final = 10.0
 """Seconds between two checkpoints of a log that has nothing for us."""
 TAKEOVER_PATIENCE: Final = 5.0
@@ -84,6 +86,7 @@ class PostgresSource:
         self._opened = False
         self._failure: tuple[int, str] | None = None
         self._random_name = f"penstock_tmp_{secrets.token_hex(4)}"
+        self._hold_until = float("inf")
         self._reset()
 
     def _reset(self) -> None:
@@ -96,7 +99,7 @@ class PostgresSource:
         self._progress: Progress | None = None
         self._start = 0
         self._reached = 0
-        self._reached_at = 0.0
+        self._reached_at = self._checked_at = 0.0
         self._target: int | None = None
         self._facts = Facts("", "", "")
         self._made_publication = False
@@ -183,21 +186,21 @@ class PostgresSource:
         else:
             self._facts = old
             await self._until_free(slot.drop, control, old.slot)
-        attempts = old.captured if old else {}
-        self._facts = Facts(
-            name, published, self._system, self.config.temporary, captured=dict(attempts)
+        captured = (
+            {table: Captured(0, was.attempt) for table, was in old.captured.items()} if old else {}
         )
+        for table in tables:
+            captured.setdefault(table.text, Captured(0)).oid = table.oid
+        self._facts = Facts(name, published, self._system, self.config.temporary, captured=captured)
         await self._state.save(self._facts.dump())
         self._hit(Failpoint.INTENT_SAVED)
-        await self._publish(tables, frozenset())
+        await self._publish(tables)
         self._hit(Failpoint.PUBLICATION_CREATED)
         if self.config.snapshot != "never":
-            fresh = Captured(0)
-            self._due = [_Due(t, attempts.get(t.text, fresh).attempt + 1) for t in tables]
+            self._due = [_Due(t, captured[t.text].attempt + 1) for t in tables]
         self._snapshot_at = await self._make_slot(self._walsender, name, self.config.temporary)
         self._hit(Failpoint.SLOT_CREATED)
         self._facts.consistent = format_lsn(self._snapshot_at)
-        self._facts.captured = {t.text: Captured(t.oid) for t in tables}
         await self._save_attempts()
 
     async def _resume(self, facts: Facts, tables: Sequence[Relkind]) -> None:
@@ -221,7 +224,8 @@ class PostgresSource:
                 hint="set slot and publication back; or `penstock teardown` and begin again",
             )
         await self._blocking(slot.check, control, facts.slot, start)
-        await self._publish(tables, frozenset(c.oid for c in facts.captured.values()))
+        await self._check_publication(tables)
+        await self._publish(tables)
         self._due = self._unfinished(tables)
         if self._due:
             walsender = await self._blocking(self._server.walsender)
@@ -245,7 +249,9 @@ class PostgresSource:
             again = policy == "always" and not self._opened
             if policy != "never" and (new or not finished or again):
                 due.append(_Due(table, attempt + 1))
-            captured[table.text] = Captured(table.oid, 0 if policy == "never" else attempt)
+            captured[table.text] = Captured(table.oid, attempt)
+        for name in captured.keys() - {table.text for table in tables}:
+            captured[name].oid = 0  # should it come back, it needs a new copy
         return due
 
     async def _save_attempts(self) -> None:
@@ -255,17 +261,32 @@ class PostgresSource:
         if self._facts.dump() != self._state.facts:
             await self._state.save(self._facts.dump())
 
-    async def _publish(self, tables: Sequence[Relkind], known: frozenset[int]) -> None:
+    async def _publish(self, tables: Sequence[Relkind]) -> None:
         control, name = self._control, self._facts.publication
         assert control is not None
         found = await self._blocking(publication.find, control, name)
-        if found is not None:
-            await self._blocking(publication.cover, control, found, tables, known)
-        elif known:
-            raise publication.missing(name, tables)
-        else:
-            await self._blocking(publication.create, control, name, tables)
+        if found is None:
             self._made_publication = True
+            found = await self._blocking(publication.create, control, name, tables)
+        else:
+            await self._blocking(publication.cover, control, found, tables)
+        self._facts.publication_oid = found.oid
+
+    async def _check_publication(self, tables: Sequence[Relkind] | None = None) -> None:
+        """Raises GapError when the publication lost a table of the last run.
+
+        Dropped tables are not missed: their OIDs are not among ``tables``, which the running
+        stream, that has no such list, asks for.
+        """
+        control, facts = self._control, self._facts
+        assert control is not None
+        self._checked_at = self._context.clock.monotonic()
+        if tables is None:
+            tables = await self._blocking(catalog.user_tables, control)
+        here = {table.oid for table in tables}
+        captured = {name: was.oid for name, was in facts.captured.items() if was.oid in here}
+        found = await self._blocking(publication.find, control, facts.publication)
+        publication.check(found, facts.publication, facts.publication_oid, captured)
 
     async def _make_slot(self, walsender: Connection | None, name: str, temporary: bool) -> int:
         """Make a slot; where tables are due, lock them before and adopt its snapshot after."""
@@ -452,8 +473,11 @@ class PostgresSource:
         while True:
             payloads, _ = await link.receive()
             self._hit(Failpoint.LINK_RECEIVED)
-            for batch in await self._decode(decoder, payloads):
-                if await self._worth_passing(batch):
+            batches = await self._decode(decoder, payloads)
+            if self._context.clock.monotonic() - self._checked_at >= PUBLICATION_CHECK_EVERY:
+                await self._check_publication()
+            for batch in batches:
+                if self._worth_passing(batch):
                     self._hit(Failpoint.BATCH_DECODED)
                     yield batch
 
@@ -464,9 +488,10 @@ class PostgresSource:
             facts = await self._blocking(catalog.relation_facts, self._control, decoder.needs)
             decoder.describe(facts)
             batches += decoder.feed([])
+        await self._remember_tables(batches)
         return batches
 
-    async def _worth_passing(self, batch: EventBatch) -> bool:
+    def _worth_passing(self, batch: EventBatch) -> bool:
         """Whether a batch goes on: all with events, and of the empty ones (keepalives, and
         transactions of others) one in :data:`KEEPALIVE_EVERY` seconds, or the awaited one."""
         checkpoint = batch.checkpoint
@@ -481,14 +506,14 @@ class PostgresSource:
             self._reached, self._reached_at = lsn, now
             if self._target is not None and lsn >= self._target:
                 self._target = None
-        await self._remember_tables(batch)
         return True
 
-    async def _remember_tables(self, batch: EventBatch) -> None:
-        """Save new shapes before anything depends on them."""
+    async def _remember_tables(self, batches: Sequence[EventBatch]) -> None:
+        """Save new shapes before anything depends on them; one save for many."""
         tables = self._facts.tables
         new = [
             event.after
+            for batch in batches
             for event in batch.events[:1]  # a batch is split at a SchemaChange
             if isinstance(event, SchemaChange) and tables.get(event.after.oid) != event.after
         ]
@@ -536,8 +561,14 @@ class PostgresSource:
         return position.main_checkpoint(self._target, self._system, self._timeline)
 
     def authority(self) -> float:
-        """Seconds for which the server still holds the slot for us, even if we are cut off."""
-        return self._link.authority if self._link is not None else float("inf")
+        """Seconds for which the server still holds the slot for us, even if we are cut off.
+
+        What was left when the link ended goes on running down: a process that was frozen must not
+        take the end of its link for a new beginning.
+        """
+        if self._link is not None:
+            return self._link.authority
+        return self._hold_until - time.monotonic()
 
     def waiting(self) -> bool:
         """Whether data of the log has arrived that was not passed on."""
@@ -578,6 +609,7 @@ class PostgresSource:
     async def close(self) -> None:
         """Report, leave the stream, disconnect. Safe to call twice, and after a failed open."""
         if self._link is not None:
+            self._hold_until = time.monotonic() + self._link.authority
             await self._link.close()
         if self._using.locked():
             for connection in (self._control, self._walsender):
