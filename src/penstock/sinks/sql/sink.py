@@ -30,6 +30,8 @@ class SqlSink:
     is there, and the runner feeds again only what that does not cover.
     """
 
+    stores_checkpoints = True
+
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._checkpoints: Checkpoints | None = None
