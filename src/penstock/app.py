@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -239,8 +238,7 @@ class App:
         finally:
             if not serving.done():
                 self.pipeline.stop()
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
+            await serving
 
     def _tell_failure(self, serving: asyncio.Task[Report]) -> None:
         error = None if serving.cancelled() else serving.exception()
