@@ -1,0 +1,174 @@
+"""The process that is killed: one pipeline from PostgreSQL to JSON lines and to a replica.
+
+It runs in a fork of a server process that has imported everything, so a life begins within
+milliseconds and a kill can hit its very start. Nothing of an earlier life is left in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from penstock.errors import PenstockError, SinkUnavailableError
+from penstock.failpoints import Failpoint, Failpoints
+from penstock.model import Mark
+from penstock.pipeline.pipeline import Pipeline
+from penstock.ports import Context
+from penstock.sinks.jsonl import JsonlSink
+from penstock.sinks.sql.config import Sql
+from penstock.sources.postgres.config import Postgres
+from penstock.testing import Fault, FlakySink
+from tests.crash.mutants import MUTANTS
+
+PRELOAD = [
+    "orjson",
+    "psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "penstock.sources.postgres.source",
+    "penstock.sinks.sql.sink",
+    "penstock.stores.sqlite",
+    "penstock.formats.change",
+    "tests.crash.child",
+    "tests.crash.harness",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What one life is to do.
+
+    Parameters
+    ----------
+    armed: the failpoint that kills, and at which pass of it.
+    flaky: the seed of its sinks' failures; None for sinks that do not fail.
+    drain: end once everything committed before the start is delivered.
+    """
+
+    pipeline: str
+    dsn: str
+    folder: Path
+    replica: str
+    armed: tuple[str, int] | None = None
+    flaky: int | None = None
+    mutant: str | None = None
+    drain: bool = False
+
+    @property
+    def lines(self) -> Path:
+        """The JSON lines."""
+        return self.folder / "changes.jsonl"
+
+    @property
+    def durable(self) -> Path:
+        """Holds how many bytes of them are safe."""
+        return self.folder / "durable"
+
+    @property
+    def state(self) -> Path:
+        """The pipeline's store."""
+        return self.folder / "state.db"
+
+
+class NotingSink(JsonlSink):
+    """Tells the harness how much of the file would survive a power cut."""
+
+    def __init__(self, path: Path, durable: Path) -> None:
+        super().__init__(path)
+        self._note = os.open(durable, os.O_WRONLY | os.O_CREAT, 0o644)
+
+    async def flush(self) -> Mark | None:
+        mark = await super().flush()
+        os.pwrite(self._note, b"%20d" % self._durable, 0)
+        return mark
+
+
+def live(orders: Orders, reports: Connection) -> None:
+    """Run the pipeline until killed, drained or failed."""
+    logging.basicConfig(
+        filename=orders.folder / "child.log",
+        level=logging.INFO,
+        format=f"%(asctime)s {os.getpid()} %(levelname)s %(message)s",
+        force=True,
+    )
+    if orders.mutant is not None:
+        MUTANTS[orders.mutant]()
+    try:
+        report = _pipeline(orders, reports).run(until_caught_up=orders.drain)
+    except BaseException as error:  # noqa: BLE001 - the harness judges it
+        logging.exception("the pipeline failed")
+        code = error.code if isinstance(error, PenstockError) else "bug"
+        reports.send(("failed", code, str(error)))
+        os._exit(1)
+    reports.send(("done", report.caught_up, ""))
+    reports.close()
+
+
+def _pipeline(orders: Orders, reports: Connection) -> Pipeline:
+    random = Random(orders.flaky)
+    source = Postgres(
+        dsn=orders.dsn,  # type: ignore[arg-type]
+        tables=("public.*",),
+        snapshot="initial",
+        messages=("crash",),
+    )
+    lines = FlakySink(
+        NotingSink(orders.lines, orders.durable), _faults(random, orders, ["write", "open"])
+    )
+    lines.name, lines.format = "lines", "change"  # type: ignore[attr-defined]
+    replica = FlakySink(
+        Sql(url=orders.replica).build(),  # type: ignore[arg-type]
+        _faults(random, orders, ["write", "open", "flush"]),
+    )
+    replica.name, replica.stores_checkpoints = "replica", True  # type: ignore[attr-defined]
+    return Pipeline(
+        orders.pipeline,
+        source,
+        [lines, replica],
+        store=str(orders.state),
+        context=Context(orders.pipeline, failpoints=_failpoints(orders, reports)),
+    )
+
+
+def _faults(random: Random, orders: Orders, methods: list[Any]) -> list[Fault]:
+    """Failures of a sink: before it did anything, or after it did all."""
+    if orders.flaky is None:
+        return []
+    down = SinkUnavailableError("the harness says so")
+    faults = []
+    for _ in range(random.choice([0, 1, 1, 2, 3])):
+        when = random.choice(["error", "after"])
+        number = random.randint(1, 30)
+        faults.append(Fault(random.choice(methods), number, **{when: down}))  # type: ignore[arg-type]
+    return faults
+
+
+def _failpoints(orders: Orders, reports: Connection) -> Failpoints:
+    failpoints = Failpoints()
+    if orders.armed is not None:
+        name, number = orders.armed
+
+        def kill(passed: int) -> None:
+            if passed == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        failpoints.arm(Failpoint(name), kill)
+    if orders.armed is None or orders.armed[0] != Failpoint.AFTER_SAVE.value:
+        failpoints.arm(Failpoint.AFTER_SAVE, _first_time(reports))
+    return failpoints
+
+
+def _first_time(reports: Connection) -> Callable[[int], None]:
+    def tell(passed: int) -> None:
+        if passed == 1:
+            reports.send(("recovered", time.monotonic(), ""))
+
+    return tell
