@@ -8,7 +8,7 @@ is the order of the sequence.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from penstock.model import Batch, Checkpoint, Mark
@@ -47,11 +47,17 @@ class Ledger:
     Parameters
     ----------
     states: where each (sink, stream) stands at the start.
+
+    Attributes
+    ----------
+    sequence: the number of the last batch admitted.
+    streams: all streams that batches came from.
     """
 
     def __init__(self, sinks: Iterable[str], states: Mapping[Key, StreamState]) -> None:
         self.states: dict[Key, StreamState] = dict(states)
         self.sequence = 0
+        self.streams: set[str] = set()
         self._settled = dict.fromkeys(sinks, 0)
         self._dirty: set[Key] = set()
         self._entries: deque[_Entry] = deque()
@@ -60,6 +66,7 @@ class Ledger:
     def admit(self, batch: Batch) -> int:
         """Enter a batch; its sequence number."""
         self.sequence += 1
+        self.streams.add(batch.stream)
         if batch.checkpoint is not None:
             self._entries.append(_Entry(self.sequence, batch.stream, batch.checkpoint))
         return self.sequence
@@ -85,6 +92,15 @@ class Ledger:
         old = self.state(sink, stream)
         self.states[key] = StreamState(data or old.data, safe or old.safe)
         self._dirty.add(key)
+
+    def advance(
+        self, sink: str, own: Checkpoint, meet: Callable[[Checkpoint, Checkpoint], Checkpoint]
+    ) -> None:
+        """A sink's own checkpoint is durable, whatever was settled."""
+        old = self.state(sink, own.stream)
+        if old.safe is None or meet(old.safe, own) != own:
+            self.states[sink, own.stream] = StreamState(old.data, own)
+            self._dirty.add((sink, own.stream))
 
     def state(self, sink: str, stream: str) -> StreamState:
         """Where a sink stands in a stream."""

@@ -177,6 +177,7 @@ class Runner:
     async def _open_source(self) -> None:
         memory = self._memory
         assert memory is not None
+        await self._ask_again()
         memory.advance(self.ledger.states)
         for lane in self._lanes:
             lane.passage = Passage(self._source, memory.of(lane.name), memory.finished(lane.name))
@@ -185,6 +186,16 @@ class Runner:
             self._target = await self._source.head()
         if not self._stopping.is_set():
             self.state = "running"
+
+    async def _ask_again(self) -> None:
+        """A sink that was given up in its commit may have more than the ledger knows."""
+        for lane in self._lanes:
+            if not lane.keeps_checkpoints:
+                continue
+            for stream in self.ledger.streams:
+                own = await lane.resume(stream)
+                if own is not None:
+                    self.ledger.advance(lane.name, own, self._source.meet)
 
     # -- reading
 

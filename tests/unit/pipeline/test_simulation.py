@@ -18,7 +18,7 @@ import pytest
 from penstock.errors import ConnectionLostError, SinkUnavailableError
 from penstock.failpoints import Failpoint, Failpoints
 from penstock.model import EventBatch
-from penstock.pipeline.lanes import Lane
+from penstock.pipeline.lanes import BUDGET, Lane
 from penstock.pipeline.ledger import Ledger
 from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Context
@@ -78,7 +78,8 @@ class Server:
             cut = random.randint(1, rows)
             changes = [insert("public.t", {"id": i}) for i in range(rows)]
             if cut < rows:
-                self.script.append(batch(at, *changes[:cut], complete=False))
+                size = random.choice([100, 2 * BUDGET])
+                self.script.append(batch(at, *changes[:cut], complete=False, size=size))
             self.script.append(
                 batch(at, *changes[cut if cut < rows else 0 :], first=cut if cut < rows else 0)
             )
