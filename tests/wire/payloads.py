@@ -114,7 +114,7 @@ ORDERS_FACTS = RelationFacts("0/99", primary_key=("id",))
 def orders(**settings: object) -> Decoder:
     """A decoder that knows public.orders(id, status, note) and has told so."""
     ready = decoder(**settings)
-    ready.feed([begin(1), relation(ORDERS, "orders", ORDERS_COLUMNS)])
+    ready.feed([begin(1), relation(ORDERS, "orders", ORDERS_COLUMNS), truncate(ORDERS)])
     ready.describe(ORDERS_FACTS)
     ready.feed([commit(1, 0x20)])
     return ready
@@ -129,7 +129,8 @@ def orders_with(
 ) -> Decoder:
     """The same, under another replica identity."""
     ready = decoder(known=known)
-    ready.feed([begin(1), relation(ORDERS, "orders", columns, key=key, identity=identity)])
+    shape = relation(ORDERS, "orders", columns, key=key, identity=identity)
+    ready.feed([begin(1), shape, truncate(ORDERS)])
     ready.describe(RelationFacts("0/99", primary_key=tuple(primary_key), identity_index=tuple(key)))
     ready.feed([commit(1, 0x20)])
     return ready

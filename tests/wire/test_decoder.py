@@ -267,12 +267,31 @@ def test_what_came_before_a_change_of_shape_keeps_its_checkpoint() -> None:
             commit(0x100),
             begin(0x200),
             relation(ORDERS, "orders", ORDERS_COLUMNS[:2]),
+            insert(ORDERS, b"2", b"b"),
         ]
     )
     assert lsns(done) == ["0/130"]
     source.describe(ORDERS_FACTS)
-    (batch,) = source.feed([insert(ORDERS, b"2", b"b"), commit(0x200)])
+    (batch,) = source.feed([commit(0x200)])
     assert isinstance(batch.events[0], SchemaChange)
+
+
+def test_a_relation_without_rows_is_not_asked_for() -> None:
+    source = orders()
+    (batch,) = source.feed(
+        [
+            begin(0x100),
+            relation(OTHER, "leaf", (("id", INT8),)),
+            insert(ORDERS, b"1", b"a", None),
+            relation(ORDERS, "orders", ORDERS_COLUMNS[:2]),
+            commit(0x100),
+        ]
+    )
+    assert source.needs is None
+    assert len(changes([batch])) == 1
+    source.feed([begin(0x200), relation(ORDERS, "orders", ORDERS_COLUMNS)])
+    assert source.feed([insert(ORDERS, b"1", b"a", None)]) == []
+    assert source.needs is None, "the shape is the one that its last row had"
 
 
 def test_a_relation_sent_again_without_a_change_is_no_news() -> None:
@@ -305,16 +324,18 @@ def test_a_table_known_from_before_needs_no_facts_but_is_announced() -> None:
 
 def _first_batches() -> list[EventBatch]:
     source = decoder()
-    source.feed([begin(1), relation(ORDERS, "orders", ORDERS_COLUMNS)])
+    row = insert(ORDERS, b"1", b"a", None)
+    source.feed([begin(1), relation(ORDERS, "orders", ORDERS_COLUMNS), row])
     source.describe(ORDERS_FACTS)
-    return source.feed([insert(ORDERS, b"1", b"a", None), commit(1, 9)])
+    return source.feed([commit(1, 9)])
 
 
 def test_a_table_made_anew_has_another_oid_and_follows_the_old() -> None:
     source = orders()
-    source.feed([begin(0x100), relation(17000, "orders", (("id", INT8),))])
+    shape = relation(17000, "orders", (("id", INT8),))
+    source.feed([begin(0x100), shape, insert(17000, b"1")])
     source.describe(ORDERS_FACTS)
-    (batch,) = source.feed([insert(17000, b"1"), commit(0x100)])
+    (batch,) = source.feed([commit(0x100)])
     news = batch.events[0]
     assert isinstance(news, SchemaChange)
     assert news.before is not None
@@ -376,9 +397,11 @@ def test_unwanted_rows_are_not_decoded() -> None:
 
 def test_truncate_is_a_change_for_each_table() -> None:
     source = orders()
-    source.feed([begin(0x90), relation(OTHER, "lines", (("id", INT8),)), commit(0x90)])
+    shape = relation(OTHER, "lines", (("id", INT8),))
+    assert source.feed([begin(0x100), shape, truncate(ORDERS, OTHER, flags=3)]) == []
+    assert source.needs is not None
     source.describe(ORDERS_FACTS)
-    (batch,) = source.feed([begin(0x100), truncate(ORDERS, OTHER, flags=3), commit(0x100)])[-1:]
+    (batch,) = source.feed([commit(0x100)])
     one, two = changes([batch])
     assert (one.operation, one.table, one.id) == ("truncate", "public.orders", "0/100:0")
     assert (two.operation, two.table, two.id) == ("truncate", "public.lines", "0/100:1")
@@ -508,9 +531,10 @@ def test_describe_without_a_need_is_a_mistake() -> None:
 
 def test_a_relation_may_have_any_name() -> None:
     source = decoder()
-    source.feed([begin(0x100), relation(OTHER, 'a."b"🐘', (('%s"', TEXT),), key=())])
+    shape = relation(OTHER, 'a."b"🐘', (('%s"', TEXT),), key=())
+    source.feed([begin(0x100), shape, insert(OTHER, b"x")])
     source.describe(RelationFacts("0/1"))
-    (batch,) = source.feed([insert(OTHER, b"x"), commit(0x100)])
+    (batch,) = source.feed([commit(0x100)])
     (change,) = changes([batch])
     assert change.table == 'public."a.""b""🐘"'
     assert change.after == {'%s"': "x"}

@@ -98,6 +98,7 @@ class Decoder:
         self._waiting: Sequence[bytes] = ()
         self._ready: list[EventBatch] = []
         self._tables: dict[int, Table | None] = {}  # of this session; None where not wanted
+        self._announced: dict[int, Relation] = {}  # new shapes of wanted tables without a row yet
         self._rows: _Direct = {}  # how to read the common row messages, by their first bytes
         self._direct: _Direct = {}  # the same, but empty outside a begun transaction
 
@@ -178,14 +179,14 @@ class Decoder:
             direct, events, counts = self._direct, self._events, self._counts
             origin, ordinal, size = self._origin, self._ordinal, self._size
             if self.needs is not None:
-                self._waiting = list(waiting)
+                self._waiting = [payload, *waiting]
                 break
         self._ordinal, self._size = ordinal, size
         if payload[:1] == b"w":
             self.received = max(self.received, Reader(payload, 1).position())
 
     def _frame(self, payload: bytes) -> None:
-        """Decode one payload of any kind."""
+        """Decode one payload of any kind; not at all when :attr:`needs` is set afterwards."""
         frame = payload[0] if payload else 0
         if frame == _KEEPALIVE:
             keepalive = Keepalive.parse(payload)
@@ -200,7 +201,10 @@ class Decoder:
         tag = payload[XLOG_HEADER]
         reader = Reader(payload, XLOG_HEADER + 1)
         if tag in (_INSERT, _UPDATE, _DELETE):
-            self._row(tag, reader)
+            oid = reader.unsigned()
+            if not self._described(oid):
+                return
+            self._row(tag, oid, reader)
         elif tag == _BEGIN:
             self._begin(Begin.parse(reader))
         elif tag == _COMMIT:
@@ -208,7 +212,10 @@ class Decoder:
         elif tag == _RELATION:
             self._relation(Relation.parse(reader))
         elif tag == _TRUNCATE:
-            self._truncate(Truncate.parse(reader), reader)
+            truncate = Truncate.parse(reader)
+            if not all(map(self._described, truncate.oids)):
+                return
+            self._truncate(truncate, reader)
         elif tag == _MESSAGE:
             self._message(LogicalMessage.parse(reader))
         elif tag == _ORIGIN:
@@ -272,17 +279,32 @@ class Decoder:
     # -- tables
 
     def _relation(self, relation: Relation) -> None:
+        """Note a table's shape. Nothing is asked or told before its first row: the leaves of a
+        partitioned table that is published as its root are announced, and have none.
+        """
+        oid = relation.oid
+        self._announced.pop(oid, None)
         if self._wanted is not None and not self._wanted(relation.schema, relation.name):
-            self._tables[relation.oid] = None
+            self._tables[oid] = None
             return
-        current = self._tables.get(relation.oid)
+        current = self._tables.get(oid)
+        self._forget_direct(oid)
         if current is not None and same_shape(relation, current):
-            return
-        known = self._previous(relation)
-        if current is None and known is not None and same_shape(relation, known):
-            self._use(known, known)
+            self._read_direct(current)
         else:
-            self.needs = relation
+            self._announced[oid] = relation
+
+    def _described(self, oid: int) -> bool:
+        """Whether rows of the relation can be read; else :attr:`needs` says what is missing."""
+        relation = self._announced.get(oid)
+        if relation is None:
+            return True
+        known = self._previous(relation)
+        if self._tables.get(oid) is None and known is not None and same_shape(relation, known):
+            self._use(known, known)
+            return True
+        self.needs = relation
+        return False
 
     def _previous(self, relation: Relation) -> Table | None:
         """The version of the relation that was known last; of its name, where it is made anew."""
@@ -300,14 +322,20 @@ class Decoder:
         self._hand_over_sealed()
         self._hand_over_rest()
         self._events.append(SchemaChange(before, after))
+        self._announced.pop(after.oid, None)
         self._tables[after.oid] = after
-        arity = len(after.columns)
+        self._read_direct(after)
+
+    def _read_direct(self, table: Table) -> None:
+        arity = len(table.columns)
         read = row_reader(arity, _HEAD)
-        tail = after.oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
-        for head in [head for head in self._rows if head[1:5] == tail[:4]]:
+        tail = table.oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
+        self._rows[b"I" + tail] = ("insert", table, table.text, read)
+        self._rows[b"U" + tail] = ("update", table, table.text, read)
+
+    def _forget_direct(self, oid: int) -> None:
+        for head in [head for head in self._rows if head[1:5] == oid.to_bytes(4, "big")]:
             del self._rows[head]
-        self._rows[b"I" + tail] = ("insert", after, after.text, read)
-        self._rows[b"U" + tail] = ("update", after, after.text, read)
 
     def _table(self, oid: int, offset: int) -> Table | None:
         if oid not in self._tables:
@@ -316,9 +344,9 @@ class Decoder:
 
     # -- rows
 
-    def _row(self, tag: int, reader: Reader) -> None:
+    def _row(self, tag: int, oid: int, reader: Reader) -> None:
         origin = self._open("a row")
-        table = self._table(reader.unsigned(), reader.at - 4)
+        table = self._table(oid, reader.at - 4)
         ordinal = self._ordinal
         self._ordinal += 1
         if table is None:
