@@ -17,6 +17,7 @@ from typing import Any
 
 from penstock.errors import ConfigError, PenstockError
 from penstock.model import Barrier, Batch, Change, Checkpoint, Event, EventBatch, Mark, Message
+from penstock.pipeline.passage import Passage
 from penstock.ports import Context, Source, SourceState, Store, StreamState
 
 
@@ -54,6 +55,12 @@ class Handover:
         self._manual = manual
         self._error: BaseException | None = None
         self._over = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the loop may be given one batch more: one waits while it works on another."""
+        coming = sum(not held.delivered for held in self.held)
+        return len(self.pending) + coming < 1
 
     # -- the loop's side
 
@@ -127,7 +134,7 @@ def mark_delivered(held: deque[_Held], last: Mark | None) -> None:
 
 
 class LoopSink:
-    """Hands batches to the loop, one at a time: a slow loop stops the source."""
+    """Hands batches to the loop."""
 
     name = "loop"
 
@@ -149,11 +156,10 @@ class LoopSink:
         return None
 
     async def write(self, batch: Batch) -> None:
-        """Wait for room, then hand the batch over."""
+        """Hand the batch over."""
         handover = self._handover
         self._last = batch.last or self._last
         async with handover.changed:
-            await handover.changed.wait_for(lambda: not handover.pending or handover.closing)
             if not handover.closing and len(batch):
                 handover.pending.append(batch)
             mark_delivered(handover.held, batch.last)
@@ -183,6 +189,7 @@ class HeldSource:
         self._emitted: dict[str, Checkpoint] = {}
         self._skips: dict[str, Mark] = {}
         self._target: Checkpoint | None = None
+        self._passage = Passage(inner, {})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -211,6 +218,7 @@ class HeldSource:
                 handover.saved.setdefault(stream, checkpoint)
                 handover.released.setdefault(stream, checkpoint)
             self._emitted = dict(handover.saved)
+        self._passage = Passage(self._inner, dict(state.start))
         await self._inner.open(context, state)
 
     async def acknowledge(self, checkpoint: Checkpoint) -> None:
@@ -259,6 +267,8 @@ class HeldSource:
                         handover.at_barrier, arriving = False, None
                         yield item
                     continue
+                if not await self._has_room():
+                    continue
                 arriving = asyncio.ensure_future(_next(_none())) if self._reached(item) else None
                 batch = self._without_done(item)
                 batch = self._hold(batch) if batch is not None else None
@@ -276,6 +286,17 @@ class HeldSource:
             handover.complete, handover.at_barrier = not barrier, barrier
             handover.changed.notify_all()
             await handover.changed.wait_for(lambda: not handover.held or self._is_due())
+        return not self._is_due()
+
+    async def _has_room(self) -> bool:
+        """Wait until the loop needs more; False when a checkpoint is due before.
+
+        It is here that a slow loop stops the source: were the sink to wait, the checkpoints would
+        wait behind it.
+        """
+        handover = self._handover
+        async with handover.changed:
+            await handover.changed.wait_for(lambda: handover.has_room or self._is_due())
         return not self._is_due()
 
     def _is_due(self) -> bool:
@@ -298,17 +319,17 @@ class HeldSource:
     def _hold(self, batch: Batch) -> Batch | None:
         """Keep a batch's checkpoint until the loop is done with it and all before."""
         handover = self._handover
-        if batch.last is None and not handover.held:
+        # What is empty by now is not delivered, so nothing could say that it is done.
+        last = batch.last if len(batch) else None
+        if last is None and not handover.held:
             if batch.checkpoint is not None:
                 handover.released[batch.stream] = batch.checkpoint
                 self._emitted[batch.stream] = batch.checkpoint
-            return batch
-        handover.held.append(
-            _Held(batch.stream, batch.last, batch.checkpoint, delivered=batch.last is None)
-        )
+            return EventBatch(batch.stream, tuple(batch), None, batch.checkpoint, batch.size)
+        handover.held.append(_Held(batch.stream, last, batch.checkpoint, delivered=last is None))
         if not len(batch):
             return None
-        return EventBatch(batch.stream, tuple(batch), batch.last, None, batch.size)
+        return EventBatch(batch.stream, tuple(batch), last, None, batch.size)
 
     def _reached(self, batch: Batch) -> bool:
         """Whether this is the last batch that was asked for."""
@@ -322,6 +343,7 @@ class HeldSource:
 
     def _without_done(self, batch: Batch) -> Batch | None:
         """A batch without what the loop has done: before a reconnection, or in an earlier run."""
+        batch, _ = self._passage.admit(batch)
         stream, last = batch.stream, batch.last
         released = self._handover.released.get(stream)
         if released is not None:
