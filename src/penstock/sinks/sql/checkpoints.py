@@ -58,7 +58,7 @@ class Checkpoints:
             f"SELECT stream, checkpoint FROM {TABLE} WHERE pipeline = {p} AND sink = {p}{lock}",
             self._owner,
         )
-        stored: dict[str, str] = dict(rows.tuples().all())
+        stored: dict[str, str] = {row.stream: row.checkpoint for row in rows}
         seen, tried, again = self._seen, self._tried, self._loaded
         self._seen, self._tried, self._loaded = stored, {}, True
         for stream in stored.keys() | seen.keys() if again else ():

@@ -102,7 +102,7 @@ class Schema:
         for name, declared in changes.items():
             statement = self._dialect.alter_type(target, name, declared)
             if statement is not None:
-                self._logger.info("%s: %s becomes %s", target.name, name, declared)
+                self._logger.info("%s: %s becomes %s", table.text, name, declared)
                 self._execute(statement)
             target.columns[name] = declared
         return target
@@ -121,7 +121,7 @@ class Schema:
         if schema:
             dialect.create_schema(self._connection, schema)
         target = Target(dialect.name(table), columns, [frozenset(table.key_columns)])
-        self._logger.info("create table %s", target.name)
+        self._logger.info("create table %s", dialect.plain(target.name))
         self._execute(f"CREATE TABLE {target.name} ({', '.join(lines)})")
         return target
 
@@ -167,7 +167,7 @@ class Schema:
         default = constant(column.default)
         if default is not None:
             statement += f" DEFAULT {dialect.literal(default, column.type)}"
-        self._logger.info("%s: add column %s %s", target.name, column.name, declared)
+        self._logger.info("%s: add column %s %s", table.text, column.name, declared)
         self._execute(statement)
         target.columns[column.name] = declared
         if default is None and (column.default is not None or column.nullable is False):

@@ -181,6 +181,8 @@ class Session:
 
     def _failed(self, error: PenstockError) -> PenstockError:
         """Roll back, and say what happened: being fenced is the reason behind many failures."""
+        if self._connection.closed:
+            return error
         try:
             if isinstance(error, SinkUnavailableError | FencedError):
                 self._connection.invalidate()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 NUMBER_MAX: Final = 2**63 - 1
+BUSY_SECONDS = 10
+"""How long to wait for another writer of the file."""
 
 
 def _integer(raw: bytes) -> int:
@@ -71,7 +73,7 @@ class SqliteDialect(Dialect):
         engine: Engine = sqlalchemy.create_engine(
             self.url,
             poolclass=sqlalchemy.pool.NullPool,
-            connect_args={"timeout": 10, "check_same_thread": False},
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
             hide_parameters=True,
         )
         sqlalchemy.event.listen(engine, "connect", _set_up)
