@@ -67,7 +67,7 @@ class ChangeFormat:
             except json.IRREGULAR:
                 yield _general(event, compiled, frame)
                 continue
-            ordinal = b"%d" % event.ordinal
+            ordinal = f"{event.ordinal}".encode()  # faster than %
             head = _OPERATION[event.operation]
             value = join(
                 (start, ordinal, head, name, _KEY, key or NULL, _AFTER, row, middle, ordinal, end)
