@@ -330,6 +330,7 @@ def test_a_refused_connection_says_why_and_keeps_the_password(
         (server.dsn("nowhere"), "does not exist"),
         (f"host=127.0.0.1 password='{CANARY}", "neither a PostgreSQL URL"),
         (f"postgresql://u:{CANARY}@[oops/x", "neither a PostgreSQL URL"),
+        ("postgresql://u:12/c4nary@host/x", "neither a PostgreSQL URL"),
     ]
     for case, words in cases:
 
@@ -440,3 +441,29 @@ def test_teardown_removes_slot_and_publication(database: str) -> None:
         assert await follower.source.teardown(other) == []
 
     run(scenario())
+
+
+def test_a_table_that_was_left_out_for_a_while_is_copied_again(database: str) -> None:
+    execute(database, ORDERS, "CREATE TABLE lines (id int PRIMARY KEY)")
+    memory = Remembered()
+
+    async def start(*tables: str) -> list[tuple[str, Any]]:
+        async with Follower(database, memory, tables=tables, snapshot="initial") as follower:
+            return [(change.operation, change.row["id"]) for change in await follower.changes()]
+
+    assert run(start("public.orders", "public.lines")) == []
+    assert run(start("public.orders")) == []
+    execute(database, "INSERT INTO lines VALUES (1)")
+    assert run(start("public.orders")) == []
+    assert run(start("public.orders", "public.lines")) == [("read", 1)]
+    assert memory.start["snapshot:public.lines"].value["attempt"] == 2
+
+
+def test_a_table_that_was_made_anew_is_copied_again(database: str) -> None:
+    execute(database, ORDERS)
+    insert(database, 1)
+    memory = Remembered()
+    assert run(one_run(database, memory, snapshot="initial")) == [1]
+    execute(database, "DROP TABLE orders", ORDERS)
+    insert(database, 5)
+    assert run(one_run(database, memory, snapshot="initial")) == [5]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Self, TypeVar
 
 from penstock.failpoints import Failpoints
@@ -20,6 +20,12 @@ T = TypeVar("T")
 def run(work: Coroutine[Any, Any, T], within: float = 60.0) -> T:
     """Run a test's coroutine; fails when it takes too long."""
     return asyncio.run(asyncio.wait_for(work, within))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until the condition holds."""
+    while not condition():  # noqa: ASYNC110 - it happens in another process
+        await asyncio.sleep(0.05)
 
 
 class Remembered:
@@ -99,6 +105,11 @@ class Follower:
                 await self.remember(item.checkpoint)
         return item
 
+    async def read_for_ever(self, *, acknowledge: bool = True) -> None:
+        """Read until something is raised."""
+        while True:
+            await self.next(acknowledge=acknowledge)
+
     async def remember(self, checkpoint: Checkpoint) -> None:
         self.memory.start[checkpoint.stream] = checkpoint
         await self.source.acknowledge(checkpoint)
@@ -142,16 +153,14 @@ class Follower:
         else:
             old = rows.get(key)
         if event.operation == "delete":
-            del rows[key]
+            rows.pop(key, None)  # a stream without a copy has not seen every row
         else:
             assert event.values_after is not None
             rows[key] = _filled(event.values_after, old)
 
 
 def _filled(values: Any, old: Any) -> tuple[Raw, ...]:
-    return tuple(
-        old[i] if value is UNCHANGED else value for i, value in enumerate(values)
-    )
+    return tuple(old[i] if value is UNCHANGED and old else value for i, value in enumerate(values))
 
 
 def texts(values: Any) -> list[str | None]:

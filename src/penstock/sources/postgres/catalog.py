@@ -21,6 +21,7 @@ from penstock.sources.postgres.wire.types import builtin, make_type
 
 FIRST_USER_OID: Final = 16384
 _COLUMN_LISTS_SINCE: Final = 150000
+_GENERATED_SENT_SINCE: Final = 180000
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +273,10 @@ def published(connection: Connection, relkind: Relkind, publication: str) -> Pub
             relkind.name,
         )
         if member:
-            names, where = set(member[0][0]), member[0][1]
+            listed, where = set(member[0][0]), member[0][1]
+            # Before 18 the view may list generated columns, which are never sent.
+            generated_too = connection.info.server_version >= _GENERATED_SENT_SINCE
+            names = listed if generated_too else names & listed
     relation = Relation(
         relkind.oid,
         relkind.schema,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
 
@@ -67,15 +69,17 @@ class Server:
 
     def __init__(self, dsn: Secret) -> None:
         psycopg = driver("psycopg", "postgres")
-        try:
-            given = psycopg.conninfo.conninfo_to_dict(dsn.get_secret_value())
-        except psycopg.Error:
-            # libpq's own message quotes the dsn, password included.
+        text = dsn.get_secret_value()
+        given: dict[str, Any] | None = None
+        # libpq's own message quotes the dsn, password included: not even a context to ours.
+        with contextlib.suppress(psycopg.Error):
+            given = psycopg.conninfo.conninfo_to_dict(text)
+        if given is None or ("://" in text and _is_misread(given)):
             raise ConfigError(
                 "the dsn is neither a PostgreSQL URL nor key=value pairs",
                 hint="postgresql://user:password@host:5432/database; "
-                "characters like @ / : % in the password must be percent-encoded",
-            ) from None
+                "characters like @ / : ? # % in the password must be percent-encoded",
+            )
         self._password = str(given.get("password") or os.environ.get("PGPASSWORD") or "")
         self._parameters: dict[str, Any] = {**_DEFAULTS, **given}
         self._parameters["options"] = f"{given.get('options') or ''} {_SETTINGS}".strip()
@@ -196,6 +200,13 @@ class Server:
     def scrub(self, text: str) -> str:
         """The text without the password."""
         return text.replace(self._password, "***") if self._password else text
+
+
+def _is_misread(given: Mapping[str, Any]) -> bool:
+    """Whether parts of a password that was not percent-encoded became port or database, which
+    messages name."""
+    port, name = str(given.get("port") or ""), str(given.get("dbname") or "")
+    return bool(port.replace(",", "").strip("0123456789")) or "@" in name
 
 
 def _is_local(host: str) -> bool:

@@ -14,7 +14,12 @@ from penstock.model.archive import dump_table, load_table
 class Captured:
     """A captured table: its number on the server and its latest snapshot.
 
-    ``attempt`` is 0 for a table that is captured without a snapshot.
+    Attempts only grow, so that no snapshot is ever taken for an earlier one.
+
+    Parameters
+    ----------
+    oid: 0 for a table that was captured once and is not now.
+    attempt: 0 for a table without a snapshot.
     """
 
     oid: int
@@ -39,6 +44,7 @@ class Facts:
     publication: str
     system: str
     temporary: bool = False
+    publication_oid: int = 0
     consistent: str = ""
     captured: dict[str, Captured] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
@@ -48,6 +54,7 @@ class Facts:
         return {
             "slot": self.slot,
             "publication": self.publication,
+            "publication_oid": self.publication_oid,
             "system": self.system,
             "temporary": self.temporary,
             "consistent": self.consistent,
@@ -64,6 +71,7 @@ class Facts:
             data["publication"],
             data["system"],
             data["temporary"],
+            data["publication_oid"],
             data["consistent"],
             {name: Captured(*values) for name, values in data["captured"].items()},
             {table.oid: table for table in tables},

@@ -6,7 +6,7 @@ lost (PostgreSQL 18), or stops the slot for good (15). One that was there before
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,10 @@ from penstock.sources.postgres.connection import Connection, literal, quote, row
 if TYPE_CHECKING:
     from penstock.sources.postgres.catalog import Relkind
 
+_TAKE_A_NEW_COPY: Final = (
+    "run `penstock teardown`, empty the targets, and start again with a snapshot; "
+    "while a slot needs it, a publication must not be dropped, renamed or shortened"
+)
 _OURS: Final = "Made by penstock; removed by `penstock teardown`."
 
 
@@ -26,16 +30,16 @@ class Publication:
 
     Parameters
     ----------
+    oid: tells it from one that was made anew under its name.
     ours: whether penstock made it (its comment says so).
     via_root: ``publish_via_partition_root``.
-    old_rows: whether updates or deletes are published.
     members: OIDs of its tables; a partitioned table by its root.
     """
 
     name: str
+    oid: int
     ours: bool
     via_root: bool
-    old_rows: bool
     members: frozenset[int]
 
 
@@ -44,10 +48,11 @@ def find(connection: Connection, name: str) -> Publication | None:
     found = rows(
         connection,
         """
-        SELECT obj_description(p.oid, 'pg_publication') = %s, p.pubviaroot,
-               p.pubupdate OR p.pubdelete,
-               ARRAY(SELECT (quote_ident(t.schemaname) || '.' || quote_ident(t.tablename))
-                     ::regclass::oid::int8 FROM pg_publication_tables t WHERE t.pubname = p.pubname)
+        SELECT p.oid::int8, obj_description(p.oid, 'pg_publication') = %s, p.pubviaroot,
+               ARRAY(SELECT c.oid::int8 FROM pg_publication_tables t
+                     JOIN pg_namespace n ON n.nspname = t.schemaname
+                     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+                     WHERE t.pubname = p.pubname)
         FROM pg_publication p WHERE p.pubname = %s
         """,
         _OURS,
@@ -55,8 +60,8 @@ def find(connection: Connection, name: str) -> Publication | None:
     )
     if not found:
         return None
-    ours, via_root, old_rows, members = found[0]
-    return Publication(name, bool(ours), via_root, old_rows, frozenset(members))
+    oid, ours, via_root, members = found[0]
+    return Publication(name, oid, bool(ours), via_root, frozenset(members))
 
 
 def create_sql(name: str, tables: Sequence[Relkind]) -> str:
@@ -73,40 +78,52 @@ def extend_sql(name: str, tables: Sequence[Relkind]) -> str:
     return f"ALTER PUBLICATION {quote(name)} ADD TABLE {', '.join(table.sql for table in tables)}"
 
 
-def create(connection: Connection, name: str, tables: Sequence[Relkind]) -> None:
+def create(connection: Connection, name: str, tables: Sequence[Relkind]) -> Publication:
     """Make the publication. Raises PrivilegeError with the statement for somebody who may."""
-    sql = create_sql(name, tables)
     with connection.transaction():
-        _execute(connection, sql)
+        _execute(connection, create_sql(name, tables))
         _execute(connection, f"COMMENT ON PUBLICATION {quote(name)} IS {literal(_OURS)}")
+    made = find(connection, name)
+    assert made is not None
+    return made
 
 
-def cover(
-    connection: Connection,
-    publication: Publication,
-    tables: Sequence[Relkind],
-    known: frozenset[int],
-) -> None:
-    """Make the publication hold all tables; only one that is ours is changed.
+def check(
+    publication: Publication | None, name: str, oid: int, captured: Mapping[str, int]
+) -> Publication:
+    """The publication, if it still is what it was when its tables were captured.
+
+    A server may skip what a missing publication does not cover without a word (PostgreSQL 18).
 
     Parameters
     ----------
-    known: OIDs of the tables that were captured by the last run.
+    oid: of the publication then.
+    captured: OIDs of the tables that it must have, by name.
 
-    Raises
-    ------
-    GapError: a table that was captured is no longer in it.
-    ConfigError: somebody else's publication lacks a table, or sends partitions by their leaves.
+    Raises GapError when it is gone, was made anew, or lacks one of them.
     """
-    missing = [table for table in tables if table.oid not in publication.members]
-    if lost := [table.text for table in missing if table.oid in known]:
+    if publication is None or publication.oid != oid:
         raise GapError(
-            f"{', '.join(lost)} was taken out of the publication {publication.name}: "
+            f"the publication {name} was dropped: what was written since is lost to us",
+            hint=_TAKE_A_NEW_COPY,
+        )
+    if lost := [table for table, oid in captured.items() if oid not in publication.members]:
+        raise GapError(
+            f"{', '.join(lost)} was taken out of the publication {name}: "
             "what was written since is lost to us",
-            hint=f"{extend_sql(publication.name, missing)}; then run `penstock teardown`, empty "
-            "the targets, and start again with a snapshot",
+            hint=_TAKE_A_NEW_COPY,
             table=lost[0],
         )
+    return publication
+
+
+def cover(connection: Connection, publication: Publication, tables: Sequence[Relkind]) -> None:
+    """Make the publication hold all tables; only one that is ours is changed.
+
+    Raises ConfigError when somebody else's publication lacks a table, or sends partitions by
+    their leaves.
+    """
+    missing = [table for table in tables if table.oid not in publication.members]
     if not publication.via_root and any(table.partitioned for table in tables):
         raise ConfigError(
             f"the publication {publication.name} sends partitions as tables of their own, and "
@@ -124,15 +141,6 @@ def cover(
             table=missing[0].text,
         )
     _execute(connection, sql)
-
-
-def missing(name: str, tables: Sequence[Relkind]) -> GapError:
-    """The error of a publication that is gone though its slot is there."""
-    return GapError(
-        f"the publication {name} is gone: what was written since it was dropped is lost to us",
-        hint=f"{create_sql(name, tables)}; then run `penstock teardown`, empty the targets, and "
-        "start again with a snapshot",
-    )
 
 
 def drop(connection: Connection, name: str) -> bool:

@@ -8,6 +8,7 @@ Facts: PostgreSQL manual, *Streaming Replication Protocol*, *pg_replication_slot
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -214,7 +215,10 @@ def create(
     kind = "TEMPORARY " if temporary else ""
     # The form without parentheses is older, and still understood by every version.
     sql = f"CREATE_REPLICATION_SLOT {quote(name)} {kind}LOGICAL pgoutput EXPORT_SNAPSHOT"
-    command(walsender.pgconn, f"SET statement_timeout = {int(timeout * 1000)}")
+    # statement_timeout does not end replication commands.
+    timer = threading.Timer(timeout, walsender.cancel)
+    timer.daemon = True
+    timer.start()
     try:
         _, consistent, snapshot, _ = command(walsender.pgconn, sql)[0]
     except psycopg.errors.QueryCanceled:
@@ -230,6 +234,9 @@ def create(
             hint="ALTER SYSTEM SET max_replication_slots = 20; then restart the server; "
             "or drop a slot that nobody uses",
         ) from None
+    finally:
+        timer.cancel()
+        timer.join()
     return Created(parse_lsn(consistent), snapshot)
 
 
