@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -261,6 +262,12 @@ def test_a_store_section_with_a_typo() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         load(tmp_path / "none.toml")
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert [sink.type for sink in read(example).sinks] == ["jsonl", "sql"]
 
 
 def test_the_schema_names_every_component() -> None:

@@ -57,20 +57,21 @@ def paint(text: str, codes: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if colours(stream or sys.stdout) else text
 
 
-def payload(text: str) -> None:
-    """A line on stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def payload(text: str) -> bool:
+    """A line on stdout; False when nobody reads any more (``| head``)."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still printed, also at exit, goes nowhere and fails no more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def payload_json(value: Any) -> None:
     """A value as JSON on stdout: indented for a person, one line for a program."""
     payload(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
-
-
-def discard_stdout() -> None:
-    """Let what is still printed vanish: nobody reads any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:

@@ -67,14 +67,14 @@ def init(
     Asks for what the options do not say; without a terminal it takes the defaults.
     """
     name = name or _ask("name of the pipeline", Path(path).stem if path else "orders")
-    dsn = dsn or _ask("database", "${DATABASE_URL}")
-    if redact(dsn) != dsn:
-        note("the URL holds a password, so the file says ${DATABASE_URL}: export it there")
-        dsn = "${DATABASE_URL}"
+    dsn = _without_password(dsn or _ask("database", "${DATABASE_URL}"), "${DATABASE_URL}")
     chosen = tables or _ask("tables, comma between", "public.*").split(",")
-    snapshot = _one_of("snapshot", snapshot or _ask("copy existing rows", "initial"), _SNAPSHOTS)
-    sink = _one_of("sink", sink or _ask("sink", "jsonl"), tuple(_SINKS))
+    snapshot = _one_of(
+        "snapshot", snapshot or _ask(f"snapshot ({', '.join(_SNAPSHOTS)})", "initial"), _SNAPSHOTS
+    )
+    sink = _one_of("sink", sink or _ask(f"sink ({', '.join(_SINKS)})", "jsonl"), tuple(_SINKS))
     target = target or _ask("where to", _TARGETS[sink].format(name=name))
+    target = _without_password(target, "${TARGET_URL}")
     file = Path(path or f"{name}.toml")
     if file.exists() and not force:
         raise ConfigError(f"{file} exists already", hint="--force overwrites it")
@@ -111,6 +111,14 @@ def _ask(question: str, default: str) -> str:
     return sys.stdin.readline().strip() or default
 
 
+def _without_password(url: str, reference: str) -> str:
+    """The URL, or a reference in place of one that holds a password."""
+    if redact(url) == url:
+        return url
+    note(f"a file is no place for a password, so it says {reference}: export that variable")
+    return reference
+
+
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ConfigError(f"--{option}: {value!r} is not one of {', '.join(choices)}")
@@ -121,5 +129,8 @@ def _validate(text: str, origin: str) -> None:
     """Refuse to write what could not be read; variables need not be set yet."""
     from penstock.config import parse
 
-    unset = {"DATABASE_URL": "postgresql://localhost/shop"}
+    unset = {
+        "DATABASE_URL": "postgresql://localhost/shop",
+        "TARGET_URL": "postgresql://localhost/replica",
+    }
     parse(text, origin=origin, environ={**unset, **os.environ})

@@ -11,7 +11,7 @@ import typer
 
 from penstock.cli import pretty
 from penstock.cli.check import source_of
-from penstock.cli.console import colours, discard_stdout, note, payload, settings
+from penstock.cli.console import colours, note, payload, settings
 from penstock.cli.serving import serve
 from penstock.errors import ConfigError
 from penstock.model import OPERATIONS, Batch, Change, Checkpoint, Event, Mark, Message, SchemaChange
@@ -110,11 +110,10 @@ class Screen:
             text = self._text(event)
             if text is None:
                 continue
-            try:
-                payload(text)
-            except BrokenPipeError:  # `| head` has seen enough
-                discard_stdout()
-                self._count = self._shown + 1
+            if not payload(text):
+                self._count = self._shown = 1
+                self.full()
+                break
             if isinstance(event, Change | Message):
                 self._shown += 1
                 if self._shown == self._count:

@@ -46,10 +46,12 @@ def test_options(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_password_is_not_written(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert init(monkeypatch, "--dsn=postgresql://u:hunter2@h/d") == 0
+    target = "--target=postgresql://u:hunter2@h/e"
+    assert init(monkeypatch, "--dsn=postgresql://u:hunter2@h/d", "--sink=sql", target) == 0
     text = (here / "orders.toml").read_text()
     assert "hunter2" not in text
     assert 'dsn = "${DATABASE_URL}"' in text
+    assert 'url = "${TARGET_URL}"' in text
 
 
 def test_an_existing_file_stays(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
