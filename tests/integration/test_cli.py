@@ -363,30 +363,34 @@ def test_no_password_is_ever_shown(own_server: OwnServer, here: Path) -> None:
     server = own_server(password=CANARY)
     make_orders(server.dsn())
     execute(server.dsn(), "CREATE DATABASE postgres_replica")
-    Path("orders.toml").write_text(
-        FILE + '[[sinks]]\ntype = "sql"\nurl = "${DATABASE_URL}_replica"\n'
-    )
+    text = FILE + '[[sinks]]\ntype = "sql"\nurl = "${DATABASE_URL}_replica"\n'
+    Path("orders.toml").write_text(text)
     for verb in (
-        ("check", "orders.toml"),
-        ("run", "orders.toml", "--until-caught-up"),
-        ("status", "orders.toml"),
-        ("tail", "--snapshot", "--until-caught-up"),
-        ("teardown", "orders.toml", "--yes"),
+        "check orders.toml",
+        "run orders.toml --until-caught-up",
+        "status orders.toml",
+        "tail --snapshot --until-caught-up",
+        "teardown orders.toml --yes",
     ):
-        done = penstock(server.dsn(), *verb, "--log-level", "debug")
+        done = penstock(server.dsn(), *verb.split(), "--log-level", "debug")
         assert done.returncode == 0, done.stderr
         assert CANARY not in done.stdout + done.stderr
     wrong = CANARY[::-1]
-    for verb in (("check", "orders.toml"), ("run", "orders.toml"), ("tail",)):
+    Path("orders.toml").write_text(FILE)
+    for verb in ("check orders.toml", "run orders.toml --until-caught-up", "tail"):
         dsn = server.dsn().replace(CANARY, wrong)
-        done = penstock(dsn, *verb, "--log-level", "debug")
+        done = penstock(dsn, *verb.split(), "--log-level", "debug", timeout=30)
         assert done.returncode == 1
         assert "password authentication failed" in done.stdout + done.stderr
         assert wrong not in done.stdout + done.stderr
     server.stop()
-    done = penstock(server.dsn(), "run", "orders.toml", "--log-level", "debug")
-    assert done.returncode == 1
-    assert CANARY not in done.stdout + done.stderr
+    Path("orders.toml").write_text(text)
+    options = ("--log-level", "debug", "--drain-timeout", "0.5")
+    with running(server.dsn(), "run", "orders.toml", *options) as process:
+        eventually(lambda: "sink sql is unavailable" in said())
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert CANARY not in said()
 
 
 def test_a_server_that_is_not_there(here: Path) -> None:
