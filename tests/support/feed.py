@@ -58,7 +58,7 @@ def table(
 
 def raw(value: object) -> Raw:
     """Text as the wire has it; None and UNCHANGED as they are."""
-    return value.encode() if isinstance(value, str) else value  # type: ignore[return-value]
+    return value.encode() if isinstance(value, str) else value
 
 
 def change(

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from penstock.errors import SinkUnavailableError
 from penstock.model import UNCHANGED, Change, Raw, Table
 from penstock.sinks.sql.dialect import Dialect, Target
 from penstock.sinks.sql.failures import failure
@@ -96,26 +97,30 @@ class Applier:
         self._run("insert into", self._insert, [self._row(row) for row in rows])
 
     def _upsert(self, rows: list[Values]) -> None:
+        keys = [tuple(row[i] for i in self.definition.key_indexes) for row in rows]
+        statement = self._insert + self._on_conflict
         if not self._is_bulk(rows):
-            keys = [tuple(row[i] for i in self.definition.key_indexes) for row in rows]
-            statement = self._insert + self._on_conflict
             self._run("upsert into", statement, [self._row(row) for row in rows], keys)
             return
+        with self._searching("upsert into", statement, rows, keys):
+            self._merge(rows)
+
+    def _merge(self, rows: list[Values]) -> None:
+        """Upsert many rows through a temporary table."""
         execute = self._connection.exec_driver_sql
-        with self._explained("upsert into", len(rows)):
-            if self._stage is None:
-                self._stage = f"pg_temp.penstock_stage_{next(_STAGES)}"
-                execute(
-                    f"CREATE TEMP TABLE {self._stage} ON COMMIT DROP "
-                    f"AS SELECT {self._columns} FROM {self._target} WITH NO DATA"
-                )
-            else:
-                execute(f"TRUNCATE {self._stage}")
-            self._dialect.load(self._connection, self._stage, self._columns, rows)
+        if self._stage is None:
+            self._stage = f"pg_temp.penstock_stage_{next(_STAGES)}"
             execute(
-                f"INSERT INTO {self._target} ({self._columns}) SELECT {self._columns} "
-                f"FROM {self._stage}{self._on_conflict}"
+                f"CREATE TEMP TABLE {self._stage} ON COMMIT DROP "
+                f"AS SELECT {self._columns} FROM {self._target} WITH NO DATA"
             )
+        else:
+            execute(f"TRUNCATE {self._stage}")
+        self._dialect.load(self._connection, self._stage, self._columns, rows)
+        execute(
+            f"INSERT INTO {self._target} ({self._columns}) SELECT {self._columns} "
+            f"FROM {self._stage}{self._on_conflict}"
+        )
 
     def _patch(self, present: tuple[int, ...], changes: list[tuple[Values, Values]]) -> None:
         statement = self._update(present)
@@ -166,10 +171,33 @@ class Applier:
         parameters: list[tuple[Any, ...]],
         keys: Sequence[Values] = (),
     ) -> int:
-        with self._explained(doing, len(parameters), keys):
-            one = len(parameters) == 1
-            done = self._connection.exec_driver_sql(statement, parameters[0] if one else parameters)
-            return done.rowcount
+        execute = self._connection.exec_driver_sql
+        if len(parameters) == 1:
+            with self._explained(doing, 1, keys):
+                return execute(statement, parameters[0]).rowcount
+        with self._searching(doing, statement, parameters, keys):
+            return execute(statement, parameters).rowcount
+
+    @contextmanager
+    def _searching(
+        self,
+        doing: str,
+        statement: str,
+        parameters: Sequence[tuple[Any, ...]],
+        keys: Sequence[Values],
+    ) -> Iterator[None]:
+        """Name the one row of many that the target does not take."""
+        try:
+            with self._connection.begin_nested():
+                yield
+        except self._dialect.errors as error:
+            together = failure(error, f"{doing} {self.definition.text} ({len(parameters)} rows)")
+            if isinstance(together, SinkUnavailableError):
+                raise together from None
+            for parameter, key in zip(parameters, keys, strict=False):
+                with self._explained(doing, 1, [key]):
+                    self._connection.exec_driver_sql(statement, parameter)
+            raise together from None
 
     @contextmanager
     def _explained(self, doing: str, rows: int, keys: Sequence[Values] = ()) -> Iterator[None]:
@@ -177,7 +205,7 @@ class Applier:
             yield
         except self._dialect.errors as error:
             which = f" ({rows} rows)" if rows > 1 else ""
-            if len(keys) == 1:
+            if keys:
                 which = " " + key_text(self.definition, keys[0])
             table = self.definition.text
             raise failure(error, f"{doing} {table}{which}", table) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from penstock.component import Secret, SinkComponent
+from penstock.component import SecretField, SinkComponent
 
 if TYPE_CHECKING:
     from penstock.model import Table
@@ -25,7 +25,7 @@ class Sql(SinkComponent):
     extra_name: ClassVar[str] = "sql"
 
     type: Literal["sql"] = "sql"
-    url: Secret
+    url: SecretField
 
     def build(self) -> SqlSink:
         """The sink. Raises ConfigError for a URL of a database that is no target."""
