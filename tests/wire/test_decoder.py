@@ -16,6 +16,7 @@ from penstock.model import (
     TransactionBegin,
     TransactionEnd,
 )
+from penstock.sources.postgres.position import covers
 from penstock.sources.postgres.wire import RelationFacts
 from tests.wire.payloads import (
     COMMITTED_US,
@@ -437,9 +438,34 @@ def test_a_message_outside_transactions_stands_alone() -> None:
     )
     (event,) = batch
     assert isinstance(event, Message)
-    assert (event.id, event.transaction, event.content) == ("0/70:0", None, b"1")
-    assert batch.last == Mark("0/70", 0)
-    assert lsns([batch]) == ["0/60"]
+    assert (event.transaction, event.content) == (None, b"1")
+    assert batch.last == event.mark
+    assert lsns([batch]) == ["0/70"]
+
+
+def test_a_message_and_the_commit_at_its_end_have_marks_of_their_own() -> None:
+    """A message's position is its end, and a commit may stand right there."""
+    batches = orders(messages=None).feed(
+        [
+            message("beat", b"1", lsn=0x100, transactional=False),
+            begin(0x100),
+            insert(ORDERS, b"1", b"a", None),
+            commit(0x100),
+        ]
+    )
+    ids = [event.id for batch in batches for event in batch if isinstance(event, Change | Message)]
+    assert len(set(ids)) == 2
+
+
+def test_the_checkpoint_of_a_message_covers_it() -> None:
+    """Else a sink that stores checkpoints seems to be behind what it has."""
+    (batch,) = orders(messages=None).feed(
+        [keepalive(0x60), message("beat", b"1", lsn=0x70, transactional=False)]
+    )
+    assert batch.checkpoint is not None
+    assert batch.last is not None
+    assert covers(batch.checkpoint, batch.last)
+    assert not covers(batch.checkpoint, Mark("0/70", 0))
 
 
 def test_messages_are_not_told_unless_asked_for() -> None:

@@ -415,10 +415,12 @@ class Decoder:
         wanted = self._messages is None or message.prefix in self._messages
         if not message.transactional:
             if wanted:
-                mark = Mark(format_lsn(message.lsn), 0)
+                # Its position is its end, where the next commit may stand: the mark is before that.
+                mark = Mark(format_lsn(message.lsn - 1), 0)
                 self._events.append(Message(message.prefix, message.content, mark, None))
                 self._size += len(message.content)
                 if self._origin is None:
+                    self._checkpoint = max(self._checkpoint, message.lsn)
                     self._seal()
             return
         origin = self._open("a transactional message")
