@@ -6,12 +6,22 @@ The model is both what the pipeline file says and what Python users write:
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 Secret = SecretStr
 """A value that never prints: its repr, str and JSON are stars."""
+
+if TYPE_CHECKING:
+
+    class SecretField:
+        """A field that holds a Secret and is given a Secret or a str: pydantic converts it."""
+
+        def __get__(self, instance: object, owner: Any) -> Secret: ...
+        def __set__(self, instance: object, value: Secret | str) -> None: ...
+else:
+    SecretField = Secret
 
 
 class Component(BaseModel):

@@ -232,8 +232,8 @@ def test_the_lifespan_serves_and_drains() -> None:
             transport = httpx.ASGITransport(web)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
                 answer: list[int] = (await client.get("/")).json()
-            assert app.pipeline.state == "running"
-        assert app.pipeline.state == "stopped"
+            states.append(app.pipeline.state)
+        states.append(app.pipeline.state)
         return answer
 
     @app.on("public.orders")
@@ -246,7 +246,9 @@ def test_the_lifespan_serves_and_drains() -> None:
         return handled
 
     done = asyncio.Event()
+    states: list[str] = []
     assert asyncio.run(visit()) == [1]
+    assert states == ["running", "stopped"]
 
 
 def test_a_pipeline_that_fails_is_heard_at_once_and_at_shutdown(

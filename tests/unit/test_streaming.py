@@ -53,7 +53,7 @@ def fail_at(id: int, changes: Iterator[Change], error: type[BaseException]) -> N
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let others run until something holds."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from penstock.component import Component, Secret
+from penstock.component import Component, SecretField
 
 if TYPE_CHECKING:
     from penstock.sources.postgres.source import PostgresSource
@@ -38,7 +38,7 @@ class Postgres(Component):
     extra_name: ClassVar[str] = "postgres"
 
     type: Literal["postgres"] = "postgres"
-    dsn: Secret
+    dsn: SecretField
     tables: tuple[str, ...] = ("*.*",)
     snapshot: Literal["initial", "never", "always", "only"] = "never"
     slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
