@@ -272,6 +272,14 @@ def test_status_while_it_runs_and_after(shop: str) -> None:
     assert "jsonl" in text.stdout
 
 
+def test_status_before_the_first_run(shop: str) -> None:
+    done = penstock(shop, "status", "orders.toml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("orders: stopped\n")
+    assert "penstock_orders, not there" in done.stdout
+    assert not Path("state.db").exists()
+
+
 def test_teardown_asks_and_leaves_nothing(shop: str) -> None:
     assert penstock(shop, "run", "orders.toml", "--until-caught-up").returncode == 0
     assert fetch(shop, SLOTS) == [("penstock_orders",)]

@@ -45,7 +45,8 @@ def _show(found: Status) -> None:
     for name, value in found.source.items():
         if value is not None and name not in ("exists", "snapshot"):
             label = name.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ")
-            payload(f"  {label:<12} {amount(name, value)}")
+            missing = name == "slot" and found.source.get("exists") is False
+            payload(f"  {label:<12} {amount(name, value)}{', not there' * missing}")
     payload("")
     table(
         ["sink", "delivered", "checkpoint"],

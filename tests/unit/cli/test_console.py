@@ -15,14 +15,6 @@ from penstock.model import Mark
 CANARY = "canary-S3cr3t"
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Global options at their defaults, no colours."""
-    monkeypatch.setattr(console, "settings", console.Settings())
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-
-
 @pytest.mark.parametrize(
     "text",
     [
