@@ -25,9 +25,11 @@ XLOG_HEADER: Final = 25
 _U8: Final = Struct(">B")
 _U16: Final = Struct(">H")
 _U32: Final = Struct(">I")
-_I32: Final = Struct(">i")
 _U64: Final = Struct(">Q")
-_I64: Final = Struct(">q")
+_KEEPALIVE: Final = Struct(">QqB")
+_BEGIN: Final = Struct(">QqI")
+_COMMIT: Final = Struct(">BQQq")
+_COLUMN_TYPE: Final = Struct(">Ii")
 
 
 class Reader:
@@ -39,41 +41,31 @@ class Reader:
         self.data = data
         self.at = at
 
-    def _number(self, layout: Struct) -> int:
-        if len(self.data) - self.at < layout.size:
+    def numbers(self, layout: Struct) -> tuple[int, ...]:
+        """Numbers of fixed sizes, one after the other."""
+        at = self.at
+        if len(self.data) - at < layout.size:
             raise ProtocolError(
-                f"the message ends inside a field of {layout.size} bytes", offset=self.at
+                f"the message ends inside {layout.size} bytes of numbers", offset=at
             )
-        number: int = layout.unpack_from(self.data, self.at)[0]
-        self.at += layout.size
-        return number
+        self.at = at + layout.size
+        return layout.unpack_from(self.data, at)
 
     def byte(self) -> int:
         """An unsigned byte."""
-        return self._number(_U8)
+        return self.numbers(_U8)[0]
 
     def short(self) -> int:
         """An unsigned number of 2 bytes."""
-        return self._number(_U16)
+        return self.numbers(_U16)[0]
 
     def unsigned(self) -> int:
-        """An unsigned number of 4 bytes: an OID, a transaction id, a length."""
-        return self._number(_U32)
-
-    def signed(self) -> int:
-        """A signed number of 4 bytes."""
-        return self._number(_I32)
+        """An unsigned number of 4 bytes: an OID, a length."""
+        return self.numbers(_U32)[0]
 
     def position(self) -> int:
         """A log sequence number."""
-        return self._number(_U64)
-
-    def moment(self) -> int:
-        """A time stamp, in microseconds since 1970, of a year that a calendar has."""
-        moment = self._number(_I64) + EPOCH_US
-        if not _YEAR_1_US <= moment < _YEAR_10000_US:
-            raise ProtocolError(f"{moment} is no time stamp", offset=self.at - 8)
-        return moment
+        return self.numbers(_U64)[0]
 
     def bytes(self, length: int) -> bytes:
         """So many bytes."""
@@ -107,6 +99,14 @@ class Reader:
             )
 
 
+def _moment(since_2000: int, offset: int) -> int:
+    """Microseconds since 1970 of a time stamp, which must be of a year that a calendar has."""
+    moment = since_2000 + EPOCH_US
+    if not _YEAR_1_US <= moment < _YEAR_10000_US:
+        raise ProtocolError(f"{since_2000} is no time stamp", offset=offset)
+    return moment
+
+
 @dataclass(frozen=True, slots=True)
 class Keepalive:
     """The server's word between rows: all before ``wal_end`` has been sent."""
@@ -119,9 +119,9 @@ class Keepalive:
     def parse(cls, payload: bytes) -> Keepalive:
         """Read a ``k`` frame."""
         reader = Reader(payload, 1)
-        keepalive = cls(reader.position(), reader.moment(), reader.byte() != 0)
+        wal_end, sent, reply = reader.numbers(_KEEPALIVE)
         reader.end()
-        return keepalive
+        return cls(wal_end, _moment(sent, 9), reply != 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ class Begin:
     @classmethod
     def parse(cls, reader: Reader) -> Begin:
         """Read what follows ``B``."""
-        return cls(reader.position(), reader.moment(), reader.unsigned())
+        commit_lsn, committed, xid = reader.numbers(_BEGIN)
+        return cls(commit_lsn, _moment(committed, reader.at - 12), xid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,11 @@ class Commit:
     @classmethod
     def parse(cls, reader: Reader) -> Commit:
         """Read what follows ``C``."""
-        flags = reader.byte()
+        at = reader.at
+        flags, commit_lsn, end_lsn, _ = reader.numbers(_COMMIT)
         if flags:
-            raise ProtocolError(f"COMMIT has unknown flags {flags:#x}", offset=reader.at - 1)
-        commit = cls(reader.position(), reader.position())
-        reader.moment()
-        return commit
+            raise ProtocolError(f"COMMIT has unknown flags {flags:#x}", offset=at)
+        return cls(commit_lsn, end_lsn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,7 @@ class Relation:
         if identity not in "dnfi":
             raise ProtocolError(f"unknown replica identity {identity!r}", offset=reader.at - 1)
         columns = tuple(
-            RelationColumn(
-                bool(reader.byte() & 1), reader.text(), reader.unsigned(), reader.signed()
-            )
+            RelationColumn(bool(reader.byte() & 1), reader.text(), *reader.numbers(_COLUMN_TYPE))
             for _ in range(reader.short())
         )
         if len({column.name for column in columns}) < len(columns):

@@ -8,7 +8,7 @@ in the catalog, as they are now; where the two disagree the stream is right.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -79,7 +79,7 @@ def make_table(relation: Relation, facts: RelationFacts, previous: Table | None)
         type = builtin(column.type_oid, column.modifier)
         if type is None:
             type = facts.types.get(column.type_oid) or known.get(column.type_oid)
-            type = _with_modifier(type or unknown(column.type_oid), column.modifier)
+            type = replace(type or unknown(column.type_oid), modifier=column.modifier)
         now = facts.columns.get(column.name, ColumnFacts())
         columns.append(Column(column.name, type, now.nullable, now.default, now.generated))
     return Table(
@@ -90,22 +90,6 @@ def make_table(relation: Relation, facts: RelationFacts, previous: Table | None)
         IDENTITIES[relation.identity],
         facts.as_of,
         relation.oid,
-    )
-
-
-def _with_modifier(type: Type, modifier: int) -> Type:
-    if type.modifier == modifier:
-        return type
-    return Type(
-        type.name,
-        type.kind,
-        type.sql,
-        type.parse,
-        type.element,
-        type.labels,
-        type.oid,
-        modifier,
-        type.codec,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -181,9 +182,7 @@ def make_type(
     as their exact text.
     """
     if base is not None:
-        return Type(
-            name, base.kind, sql, base.parse, base.element, base.labels, oid, -1, base.codec
-        )
+        return replace(base, name=name, sql=sql, oid=oid, modifier=-1)
     if element is not None:
         return _array(oid, name, element, delimiter, sql=sql)
     codec = "hstore_parser" if typtype == "b" and name.endswith(".hstore") else "parser"
@@ -218,14 +217,4 @@ def _array(
 
 def _with_parse(type: Type) -> Type:
     parse = getattr(values, type.codec.partition(":")[2])(type)
-    return Type(
-        type.name,
-        type.kind,
-        type.sql,
-        parse,
-        type.element,
-        type.labels,
-        type.oid,
-        type.modifier,
-        type.codec,
-    )
+    return replace(type, parse=parse)
