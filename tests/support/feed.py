@@ -56,13 +56,13 @@ def table(
     return Table(schema, name, columns, tuple(key))
 
 
-def raw(value: object) -> Raw:
+def raw(value: str | Raw) -> Raw:
     """Text as the wire has it; None and UNCHANGED as they are."""
     return value.encode() if isinstance(value, str) else value
 
 
 def change(
-    operation: Operation, definition: Table, *values: object, old: Sequence[object] = ()
+    operation: Operation, definition: Table, *values: str | Raw, old: Sequence[str] = ()
 ) -> Change:
     """A change from texts: a delete's are the key, ``old`` is the key before the change."""
     row = tuple(map(raw, values))
@@ -80,7 +80,7 @@ class Feed:
 
     def __init__(self, url: str, *, name: str = "replica", pipeline: str = "orders") -> None:
         self.failpoints = Failpoints()
-        self.sink = Sql(url=url, name=name).build()  # type: ignore[arg-type]
+        self.sink = Sql(url=url, name=name).build()
         self._context = Context(pipeline, name, failpoints=self.failpoints)
 
     async def __aenter__(self) -> Feed:
@@ -112,7 +112,7 @@ class Feed:
     async def snapshot(
         self,
         definition: Table,
-        rows: Iterable[Sequence[object]],
+        rows: Iterable[Sequence[str | Raw]],
         attempt: int = 1,
         *,
         end: bool = True,

@@ -439,6 +439,14 @@ def test_a_renamed_table_stops(database: Database) -> None:
     feeding(database.url, lambda feed: feed.commit(2, SchemaChange(T, new)))
 
 
+def test_a_table_that_was_made_again_is_told(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = Table("public", "t", T.columns, ("id",), oid=7)
+    feeding(database.url, lambda feed: feed.commit(1, SchemaChange(T, again)))
+    assert "public.t was made again" in caplog.text
+
+
 def test_a_target_that_does_not_keep_the_key_unique_is_refused(database: Database) -> None:
     database.execute("CREATE TABLE t (id INTEGER, v TEXT, big TEXT)")
     with pytest.raises(SchemaError, match="does not keep unique") as caught:

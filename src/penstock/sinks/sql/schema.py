@@ -60,7 +60,14 @@ class Schema:
         self.ensure(after)
 
     def _compare(self, before: Table, after: Table) -> None:
-        if before.text != after.text and not self._dialect.exists(self._connection, after):
+        if before.text == after.text:
+            if before.oid != after.oid:
+                self._logger.warning(
+                    "%s was made again at the source: rows of the dropped table stay in the "
+                    "target until a snapshot or a truncate removes them",
+                    after.text,
+                )
+        elif self._dialect.exists(self._connection, before):
             raise SchemaError(
                 f"{before.text} was renamed to {after.text} at the source",
                 hint=f"rename it in the target: ALTER TABLE {self._dialect.plain_name(before)} "
