@@ -490,6 +490,7 @@ WRONG = {
     "a row outside": [insert(ORDERS, b"1", b"a", None)],
     "a truncate outside": [truncate(ORDERS)],
     "a transactional message outside": [message("a", b"")],
+    "a message at no position": [begin(0x100), message("a", b"", lsn=0)],
     "flags of commit": [begin(0x100), commit(0x100, flags=1)],
     "flags of truncate": [begin(0x100), truncate(ORDERS, flags=4)],
     "a row of an undescribed relation": [begin(0x100), insert(99, b"1")],

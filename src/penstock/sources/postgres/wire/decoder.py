@@ -16,7 +16,6 @@ from penstock.model import (
     UNCHANGED,
     Change,
     Checkpoint,
-    Event,
     EventBatch,
     Mark,
     Message,
@@ -29,6 +28,7 @@ from penstock.model import (
     TransactionBegin,
     TransactionEnd,
 )
+from penstock.sources.postgres.wire.assembly import Assembly
 from penstock.sources.postgres.wire.lsn import format_lsn
 from penstock.sources.postgres.wire.messages import (
     XLOG_HEADER,
@@ -88,26 +88,21 @@ class Decoder:
         self.received = 0
         """The highest position seen: of commits, keepalives and the last payload of each feed."""
         self._database = database
-        self._system = system
-        self._timeline = timeline
         self._wanted = wanted
         self._messages = messages
         self._known = {table.oid: table for table in known}
         self._max_bytes = max_bytes
 
         self._waiting: Sequence[bytes] = ()
-        self._ready: list[EventBatch] = []
         self._tables: dict[int, Table | None] = {}  # of this session; None where not wanted
         self._announced: dict[int, Relation] = {}  # new shapes of wanted tables without a row yet
         self._rows: _Direct = {}  # how to read the common row messages, by their first bytes
         self._direct: _Direct = {}  # the same, but empty outside a begun transaction
 
-        self._events: list[Event] = []
-        self._size = 0
-        self._sealed = 0  # events up to the last transaction end, and their bytes
-        self._sealed_size = 0
-        self._checkpoint = 0
-        self._handed_checkpoint = 0
+        def checkpoint_at(position: int) -> Checkpoint:
+            return Checkpoint.of(MAIN, lsn=format_lsn(position), system=system, timeline=timeline)
+
+        self._assembly = Assembly(MAIN, checkpoint_at)
 
         self._last_commit = 0
         self._commit_lsn = 0
@@ -135,9 +130,8 @@ class Decoder:
             self._waiting = [*self._waiting, *payloads] if self._waiting else payloads
         if self.needs is None:
             self._decode()
-            self._hand_over_sealed()
-        ready, self._ready = self._ready, []
-        return ready
+            self._assembly.close_sealed()
+        return self._assembly.take()
 
     def describe(self, facts: RelationFacts) -> None:
         """Give the catalog's facts of the relation that :attr:`needs` names.
@@ -152,12 +146,15 @@ class Decoder:
         self.needs = None
 
     def _decode(self) -> None:
+        """Decode what waits. Rows that are all there is to most streams take the direct way: their
+        first bytes, with relation and number of columns, lead to what reads the rest.
+        """
         waiting = iter(self._waiting)
         self._waiting = ()
         payload = b""
-        direct, events, counts = self._direct, self._events, self._counts
-        origin, ordinal, size = self._origin, self._ordinal, self._size
-        enough = self._max_bytes
+        assembly, enough = self._assembly, self._max_bytes
+        direct, events, counts = self._direct, assembly.events, self._counts
+        origin, ordinal, size = self._origin, self._ordinal, assembly.size
         for payload in waiting:
             found = direct.get(payload[XLOG_HEADER:_HEAD])
             if found is not None and payload[0] == _XLOG_DATA:
@@ -169,19 +166,18 @@ class Decoder:
                 size += len(payload)
                 if size < enough:
                     continue
-                self._ordinal, self._size = ordinal, size
-                self._cut()
+                self._ordinal, assembly.size = ordinal, size
             else:
-                self._ordinal, self._size = ordinal, size
+                self._ordinal, assembly.size = ordinal, size
                 self._frame(payload)
-                if self._size >= enough:
-                    self._cut()
-            direct, events, counts = self._direct, self._events, self._counts
-            origin, ordinal, size = self._origin, self._ordinal, self._size
+            if assembly.size >= enough:
+                assembly.cut(enough)
+            direct, events, counts = self._direct, assembly.events, self._counts
+            origin, ordinal, size = self._origin, self._ordinal, assembly.size
             if self.needs is not None:
                 self._waiting = [payload, *waiting]
                 break
-        self._ordinal, self._size = ordinal, size
+        self._ordinal, assembly.size = ordinal, size
         if payload[:1] == b"w":
             self.received = max(self.received, Reader(payload, 1).position())
 
@@ -192,7 +188,7 @@ class Decoder:
             keepalive = Keepalive.parse(payload)
             self.received = max(self.received, keepalive.wal_end)
             if self._origin is None:
-                self._checkpoint = max(self._checkpoint, keepalive.wal_end)
+                self._assembly.advance(keepalive.wal_end)
             return
         if frame != _XLOG_DATA:
             raise ProtocolError(f"unknown frame {frame}", offset=0)
@@ -254,14 +250,14 @@ class Decoder:
                 f"{format_lsn(commit.end_lsn)}, does not fit the BEGIN of {origin.mark}"
             )
         if self._begun:
-            self._events.append(TransactionEnd(origin, dict(self._counts)))
+            self._assembly.events.append(TransactionEnd(origin, dict(self._counts)))
         self._origin = None
         self._begun = False
         self._direct = {}
         self._last_commit = commit.commit_lsn
-        self._checkpoint = max(self._checkpoint, commit.end_lsn)
+        self._assembly.advance(commit.end_lsn)
         self.received = max(self.received, commit.end_lsn)
-        self._seal()
+        self._assembly.seal()
 
     def _open(self, what: str) -> Origin:
         if self._origin is None:
@@ -274,7 +270,7 @@ class Decoder:
             self._begun = True
             self._counts = defaultdict(int)
             self._direct = self._rows
-            self._events.append(TransactionBegin(self._open("a row")))
+            self._assembly.events.append(TransactionBegin(self._open("a row")))
 
     # -- tables
 
@@ -319,9 +315,8 @@ class Decoder:
 
     def _use(self, before: Table | None, after: Table) -> None:
         """Read rows by this shape from now on; a batch of its own begins with the news."""
-        self._hand_over_sealed()
-        self._hand_over_rest()
-        self._events.append(SchemaChange(before, after))
+        self._assembly.close_all()
+        self._assembly.events.append(SchemaChange(before, after))
         self._announced.pop(after.oid, None)
         self._tables[after.oid] = after
         self._read_direct(after)
@@ -378,9 +373,9 @@ class Decoder:
             else:
                 change = _update(table, origin, ordinal, old, new, whole)
         self._wanted_event()
-        self._events.append(change)
+        self._assembly.events.append(change)
         self._counts[table.text] += 1
-        self._size += len(reader.data)
+        self._assembly.size += len(reader.data)
 
     def _tuple(self, table: Table, reader: Reader) -> list[Raw]:
         arity = reader.short()
@@ -406,10 +401,10 @@ class Decoder:
                 self._wanted_event()
                 change: Change = Change("truncate", table, origin, self._ordinal)
                 change.headers = headers
-                self._events.append(change)
+                self._assembly.events.append(change)
                 self._counts[table.text] += 1
             self._ordinal += 1
-        self._size += len(reader.data)
+        self._assembly.size += len(reader.data)
 
     def _message(self, message: LogicalMessage) -> None:
         wanted = self._messages is None or message.prefix in self._messages
@@ -417,55 +412,21 @@ class Decoder:
             if wanted:
                 # Its position is its end, where the next commit may stand: the mark is before that.
                 mark = Mark(format_lsn(message.lsn - 1), 0)
-                self._events.append(Message(message.prefix, message.content, mark, None))
-                self._size += len(message.content)
+                self._assembly.events.append(Message(message.prefix, message.content, mark, None))
+                self._assembly.size += len(message.content)
                 if self._origin is None:
-                    self._checkpoint = max(self._checkpoint, message.lsn)
-                    self._seal()
+                    self._assembly.advance(message.lsn)
+                    self._assembly.seal()
             return
         origin = self._open("a transactional message")
         if wanted:
             self._wanted_event()
             mark = Mark(origin.mark, self._ordinal)
-            self._events.append(Message(message.prefix, message.content, mark, origin.transaction))
-            self._size += len(message.content)
-        self._ordinal += 1
-
-    # -- batches
-
-    def _seal(self) -> None:
-        """All events so far may be handed over: no transaction is open."""
-        self._sealed = len(self._events)
-        self._sealed_size = self._size
-
-    def _cut(self) -> None:
-        """The batch is full: end it at the last commit, or inside the transaction."""
-        self._hand_over_sealed()
-        if self._size >= self._max_bytes:
-            self._hand_over_rest()
-
-    def _hand_over_sealed(self) -> None:
-        if not self._sealed and self._checkpoint == self._handed_checkpoint:
-            return
-        checkpoint = None
-        if self._checkpoint:
-            checkpoint = Checkpoint.of(
-                MAIN,
-                lsn=format_lsn(self._checkpoint),
-                system=self._system,
-                timeline=self._timeline,
+            self._assembly.events.append(
+                Message(message.prefix, message.content, mark, origin.transaction)
             )
-        events, self._events = self._events[: self._sealed], self._events[self._sealed :]
-        self._ready.append(EventBatch(MAIN, events, _last(events), checkpoint, self._sealed_size))
-        self._size -= self._sealed_size
-        self._sealed = self._sealed_size = 0
-        self._handed_checkpoint = self._checkpoint
-
-    def _hand_over_rest(self) -> None:
-        if self._events:
-            events, self._events = self._events, []
-            self._ready.append(EventBatch(MAIN, events, _last(events), None, self._size))
-        self._size = 0
+            self._assembly.size += len(message.content)
+        self._ordinal += 1
 
 
 def _pick(table: Table, values: Sequence[Raw]) -> list[Raw] | None:
@@ -492,10 +453,3 @@ def _update(
     if old_key == _pick(table, new):
         old_key = None
     return Change("update", table, origin, ordinal, old if whole else None, new, None, old_key)
-
-
-def _last(events: Sequence[Event]) -> Mark | None:
-    for event in reversed(events):
-        if isinstance(event, Change | Message):
-            return event.mark
-    return None

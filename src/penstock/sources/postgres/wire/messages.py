@@ -243,7 +243,10 @@ class LogicalMessage:
         flags = reader.byte()
         if flags > 1:
             raise ProtocolError(f"MESSAGE has unknown flags {flags:#x}", offset=reader.at - 1)
-        return cls(flags == 1, reader.position(), reader.text(), reader.bytes(reader.unsigned()))
+        lsn = reader.position()
+        if lsn == 0:
+            raise ProtocolError("MESSAGE stands nowhere in the log", offset=reader.at - 8)
+        return cls(flags == 1, lsn, reader.text(), reader.bytes(reader.unsigned()))
 
 
 def check_origin(reader: Reader) -> None:
