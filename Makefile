@@ -55,7 +55,7 @@ servers: .venv/.dev ## start the servers of the tests for use by hand, print the
 
 .PHONY: crash
 crash: .venv/.dev ## kill penstock and the server at random moments, compare the replica
-	@$(BIN)/python -m pytest tests/crash
+	@PENSTOCK_CRASH=full $(BIN)/python -m pytest tests/crash
 
 .PHONY: clean
 clean: ## remove all that make made

@@ -113,9 +113,7 @@ def judge(lines: Iterable[bytes], lives: Sequence[int], truth: Truth) -> Verdict
     return verdict
 
 
-def compare_replica(
-    truth: Truth, replica: Mapping[str, Sequence[Row]], verdict: Verdict
-) -> None:
+def compare_replica(truth: Truth, replica: Mapping[str, Sequence[Row]], verdict: Verdict) -> None:
     """Judge the tables of a replica."""
     for table, contents in truth.tables.items():
         _compare_rows(f"{table} in the replica", contents, replica.get(table, ()), verdict)
@@ -269,10 +267,10 @@ def _compare_rows(
     if not contents.key:
         wanted = Counter(_canonical(contents.types, row) for row in contents.rows)
         got = Counter(_canonical(contents.types, row) for row in found)
-        for row, count in (wanted - got).items():
-            verdict.wrong("I8 equality", f"{where}: {count} missing: {row}")
-        for row, count in (got - wanted).items():
-            verdict.wrong("I8 equality", f"{where}: {count} too many: {row}")
+        for missing, count in (wanted - got).items():
+            verdict.wrong("I8 equality", f"{where}: {count} missing: {missing}")
+        for extra, count in (got - wanted).items():
+            verdict.wrong("I8 equality", f"{where}: {count} too many: {extra}")
         return
     rows: dict[tuple[Any, ...], Mapping[str, Any]] = {
         tuple(str(row.get(name)) for name in contents.key): row for row in found
@@ -304,7 +302,7 @@ def _canonical(types: Mapping[str, str], row: Mapping[str, Any]) -> tuple[str | 
 def _text(type: str, value: Any) -> str | None:
     """One text of a value, whichever way it came."""
     if value is None or value is _ABSENT:
-        return value  # type: ignore[no-any-return]
+        return value
     if type == "boolean":
         return "true" if str(value).lower() in ("true", "1", "t") else "false"
     if type == "double precision":

@@ -103,7 +103,7 @@ def live(orders: Orders, reports: Connection) -> None:
         MUTANTS[orders.mutant]()
     try:
         report = _pipeline(orders, reports).run(until_caught_up=orders.drain)
-    except BaseException as error:  # noqa: BLE001 - the harness judges it
+    except BaseException as error:
         logging.exception("the pipeline failed")
         code = error.code if isinstance(error, PenstockError) else "bug"
         reports.send(("failed", code, str(error)))
@@ -115,7 +115,7 @@ def live(orders: Orders, reports: Connection) -> None:
 def _pipeline(orders: Orders, reports: Connection) -> Pipeline:
     random = Random(orders.flaky)
     source = Postgres(
-        dsn=orders.dsn,  # type: ignore[arg-type]
+        dsn=orders.dsn,
         tables=("public.*",),
         snapshot="initial",
         messages=("crash",),
@@ -125,7 +125,7 @@ def _pipeline(orders: Orders, reports: Connection) -> Pipeline:
     )
     lines.name, lines.format = "lines", "change"  # type: ignore[attr-defined]
     replica = FlakySink(
-        Sql(url=orders.replica).build(),  # type: ignore[arg-type]
+        Sql(url=orders.replica).build(),
         _faults(random, orders, ["write", "open", "flush"]),
     )
     replica.name, replica.stores_checkpoints = "replica", True  # type: ignore[attr-defined]

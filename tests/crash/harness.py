@@ -34,7 +34,7 @@ from tests.crash.checker import SUM, Contents, Promise, Row, Truth, Verdict, jud
 from tests.crash.checker import compare_replica as compare
 from tests.crash.child import PRELOAD, Orders, live
 from tests.crash.workload import TABLES, Workload, finish, prepare
-from tests.support.postgres import drop, execute, fetch, fresh_database
+from tests.support.postgres import execute, fetch, fresh_database
 from tests.support.proxy import Proxy
 
 SETTINGS: Final[dict[str, Setting]] = {
@@ -118,7 +118,11 @@ class Figures:
 
 
 class Violated(AssertionError):
-    """An invariant did not hold."""
+    """An invariant did not hold; ``first`` is what was noticed first."""
+
+    def __init__(self, story: str, first: str) -> None:
+        super().__init__(story)
+        self.first = first
 
 
 def start_forking() -> Any:
@@ -215,7 +219,7 @@ class Episode:
                     self._judge(workload)
         self.figures.seconds = time.monotonic() - self._began
         if self.verdict.violations:
-            raise Violated(self._story())
+            raise Violated(self._story(), self.verdict.violations[0])
         shutil.rmtree(self.folder)
         return self.figures
 
@@ -308,7 +312,9 @@ class Episode:
 
     def _excused(self, life: Life) -> bool:
         """A process that starts while the server is away may say so and end."""
-        return self._troubled and life.end is not None and life.end[1] in ("source", "connection-lost")
+        return (
+            self._troubled and life.end is not None and life.end[1] in ("source", "connection-lost")
+        )
 
     # -- faults
 
@@ -330,14 +336,20 @@ class Episode:
 
     def _kill_walsender(self, life: Life) -> None:
         with suppress(psycopg.Error):
-            for (pid,) in fetch(self._dsn, "SELECT active_pid FROM pg_replication_slots"
-                                " WHERE active_pid IS NOT NULL AND database = current_database()"):
+            for (pid,) in fetch(
+                self._dsn,
+                "SELECT active_pid FROM pg_replication_slots"
+                " WHERE active_pid IS NOT NULL AND database = current_database()",
+            ):
                 os.kill(pid, signal.SIGKILL)
 
     def _terminate_walsender(self, life: Life) -> None:
         with suppress(psycopg.Error):
-            execute(self._dsn, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
-                    " WHERE active_pid IS NOT NULL AND database = current_database()")
+            execute(
+                self._dsn,
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                " WHERE active_pid IS NOT NULL AND database = current_database()",
+            )
 
     def _freeze(self, life: Life) -> None:
         life.signal(signal.SIGSTOP)
@@ -414,8 +426,14 @@ class Episode:
         life.wait(1.0)
         life.kill()
         deadline = time.monotonic() + ALIVE_WITHIN
-        while fetch(self._dsn, "SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = %s",
-                    slot) and time.monotonic() < deadline:
+        while (
+            fetch(
+                self._dsn,
+                "SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = %s",
+                slot,
+            )
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         before = fetch(self._dsn, "SELECT count(*) FROM truth.oracle")
         while fetch(self._dsn, "SELECT count(*) FROM truth.oracle") < [(before[0][0] + 50,)]:
@@ -428,9 +446,7 @@ class Episode:
         else:
             execute(self._dsn, f"SELECT pg_drop_replication_slot('{slot}')")
         if self.plan.sabotage == "recreate":
-            execute(
-                self._dsn, f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"
-            )
+            execute(self._dsn, f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
         life = self._begin()
         life.wait(5.0)
         life.kill()
@@ -510,9 +526,12 @@ class Episode:
             return
         with closing(sqlite3.connect(path)) as connection:
             known = {n for (n,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
-            if "account" not in known or not connection.execute(
-                "SELECT 1 FROM penstock_checkpoint WHERE stream = 'snapshot:public.account'"
-            ).fetchone():
+            if (
+                "account" not in known
+                or not connection.execute(
+                    "SELECT 1 FROM penstock_checkpoint WHERE stream = 'snapshot:public.account'"
+                ).fetchone()
+            ):
                 return
             (total,) = connection.execute("SELECT sum(balance) FROM account").fetchone()
         if total != SUM:
@@ -540,8 +559,9 @@ class Episode:
 
     def _release_prepared(self, dsn: str) -> None:
         with suppress(psycopg.Error):
-            for (gid,) in fetch(dsn, "SELECT gid FROM pg_prepared_xacts"
-                                " WHERE database = current_database()"):
+            for (gid,) in fetch(
+                dsn, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+            ):
                 execute(dsn, f"ROLLBACK PREPARED '{gid}'")
 
     @contextmanager
@@ -611,6 +631,3 @@ def contents(dsn: str, table: str) -> Contents:
     rows = fetch(dsn, f'SELECT {listed} FROM "{table}"')
     key = {"Order Line": ("line", "order"), "code": ("code",), "journal": ()}.get(table, ("id",))
     return Contents(dict(columns), key, [dict(zip(names, row, strict=True)) for row in rows])
-
-
-__all__ = ["RUNNING", "STARTING", "Episode", "Figures", "Plan", "Violated", "drop"]

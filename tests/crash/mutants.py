@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from penstock.errors import SinkUnavailableError
 from penstock.model import UNCHANGED, Change, Checkpoint, EventBatch, Mark
@@ -20,13 +20,20 @@ from penstock.pipeline.runner import Runner
 from penstock.sinks.jsonl import JsonlSink
 from penstock.sinks.sql.session import Session
 from penstock.sources.postgres import position, slot
-from penstock.sources.postgres.source import PostgresSource
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 from penstock.sources.postgres.wire.messages import XLOG_HEADER
 
-Mutant = Callable[[], None]
-_ROWS: Final = b"IUD"
+Mutant: TypeAlias = Callable[[], None]
+_ROWS: Final = (b"I", b"U", b"D")
+
+
+def _patch(owner: Any, name: str, value: Any) -> None:
+    """Put something else in a place that must exist: a mutant that changes nothing proves
+    nothing."""
+    if not hasattr(owner, name):
+        raise AssertionError(f"{owner} has no {name}: this mutant must follow the code")
+    setattr(owner, name, value)
 
 
 def acknowledge_before_flush() -> None:
@@ -39,25 +46,25 @@ def acknowledge_before_flush() -> None:
             self.settle(sink, sequence, batch.stream, batch.last, batch.checkpoint)
         return sequence
 
-    Ledger.admit = eager  # type: ignore[method-assign]
-    Lane._record = lambda self, item, *, wrote: self._settled()  # type: ignore[method-assign]
+    _patch(Ledger, "admit", eager)
+    _patch(Lane, "_record", lambda self, item, *, wrote: self._settled())
 
 
 def save_before_flush() -> None:
     """The checkpoint is saved after the write, while a slow flush still runs."""
     flush = Lane._flush
 
-    async def early(self: Lane) -> None:
+    async def early(self: Any) -> None:
         for item in self._kept:
             self._record(item, wrote=True)
-        record, self._record = self._record, lambda item, *, wrote: None  # type: ignore[method-assign]
+        record, self._record = self._record, lambda item, *, wrote: None
         await asyncio.sleep(0.05)
         try:
             await flush(self)
         finally:
-            self._record = record  # type: ignore[method-assign]
+            self._record = record
 
-    Lane._flush = early  # type: ignore[method-assign]
+    _patch(Lane, "_flush", early)
 
 
 def flush_leaves_a_buffer() -> None:
@@ -75,7 +82,8 @@ def flush_leaves_a_buffer() -> None:
         last: Mark | None = self.late.last
         return last
 
-    JsonlSink.write, JsonlSink.flush = buffer, partial  # type: ignore[method-assign]
+    _patch(JsonlSink, "write", buffer)
+    _patch(JsonlSink, "flush", partial)
 
 
 def covers_one_too_many() -> None:
@@ -87,7 +95,7 @@ def covers_one_too_many() -> None:
         return honest(checkpoint, mark)
 
     honest = position.covers
-    position.covers = covers
+    _patch(position, "covers", covers)
 
 
 def deduplicate_by_row_position() -> None:
@@ -98,7 +106,7 @@ def deduplicate_by_row_position() -> None:
     def skip(self: Any, payloads: Any) -> Any:
         kept = []
         for payload in payloads:
-            if payload[:1] == b"w" and payload[XLOG_HEADER : XLOG_HEADER + 1] in _ROWS_SET:
+            if payload[:1] == b"w" and payload[XLOG_HEADER : XLOG_HEADER + 1] in _ROWS:
                 at = int.from_bytes(payload[1:9], "big")
                 if at <= getattr(self, "highest", 0):
                     continue
@@ -106,33 +114,25 @@ def deduplicate_by_row_position() -> None:
             kept.append(payload)
         return feed(self, kept)
 
-    Decoder.feed = skip  # type: ignore[method-assign]
-
-
-_ROWS_SET: Final = {bytes([tag]) for tag in _ROWS}
+    _patch(Decoder, "feed", skip)
 
 
 def checkpoint_inside_a_transaction() -> None:
     """A batch that ends inside a transaction says that the transaction is done, as a keepalive
     that is acknowledged in the middle of it does."""
-    hand_over = Decoder._hand_over_rest
+    feed = Decoder.feed
+    seen: dict[str, Any] = {}
 
-    def eager(self: Any) -> None:
-        before = len(self._ready)
-        hand_over(self)
-        for i in range(before, len(self._ready)):
-            batch = self._ready[i]
-            checkpoint = Checkpoint.of(
-                "main",
-                lsn=format_lsn(self._commit_lsn + 1),
-                system=self._system,
-                timeline=self._timeline,
-            )
-            self._ready[i] = EventBatch(
-                batch.stream, batch.events, batch.last, checkpoint, batch.size
-            )
+    def eager(batch: EventBatch) -> EventBatch:
+        if batch.checkpoint is not None:
+            seen.update(batch.checkpoint.value)
+        elif batch.last is not None and seen:
+            lsn = format_lsn(parse_lsn(batch.last.transaction) + 1)
+            checkpoint = Checkpoint.of("main", **{**seen, "lsn": lsn})
+            return EventBatch(batch.stream, batch.events, batch.last, checkpoint, batch.size)
+        return batch
 
-    Decoder._hand_over_rest = eager  # type: ignore[method-assign]
+    _patch(Decoder, "feed", lambda self, payloads: [eager(b) for b in feed(self, payloads)])
 
 
 def _rewrite(change: Callable[[Change[Any]], None]) -> None:
@@ -146,7 +146,7 @@ def _rewrite(change: Callable[[Change[Any]], None]) -> None:
                     change(event)
         return batches
 
-    Decoder.feed = changed  # type: ignore[method-assign]
+    _patch(Decoder, "feed", changed)
 
 
 def unchanged_becomes_null() -> None:
@@ -182,71 +182,69 @@ def swallow_a_sink_failure() -> None:
             self._kept.clear()
             self._written = 0
 
-    Lane._persist = swallow  # type: ignore[method-assign]
+    _patch(Lane, "_persist", swallow)
 
 
 def retry_without_order() -> None:
-    """A batch that failed waits until the next one went through."""
+    """A batch whose first try failed waits until the next one went through."""
     deliver = Lane._deliver
 
     async def disorderly(self: Any, item: Any) -> None:
-        late = getattr(self, "late", None)
-        if late is None and len(item.batch) and item.batch.checkpoint and self._fails():
+        late, self.late = getattr(self, "late", None), None
+        self.delivered = getattr(self, "delivered", 0) + 1
+        if late is None and item.batch.checkpoint and self.delivered % 20 == 0:
             self.late = item
             return
         await deliver(self, item)
         if late is not None:
-            self.late = None
             record, self._record = self._record, lambda item, *, wrote: None
             await deliver(self, late)
             self._record = record
 
-    def fails(self: Any) -> bool:
-        self.delivered = getattr(self, "delivered", 0) + 1
-        return self.delivered % 20 == 0
-
-    Lane._deliver, Lane._fails = disorderly, fails  # type: ignore[method-assign, attr-defined]
+    _patch(Lane, "_deliver", disorderly)
 
 
 def recreate_the_slot_silently() -> None:
     """A slot that is gone is made again, and all seems well."""
     honest = slot.check
 
-    def mend(connection: Any, name: str, start: int) -> None:
+    def mend(connection: Any, name: str, *arguments: Any) -> None:
         if slot.find(connection, name) is None:
-            connection.execute(
-                "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,)
-            )
+            connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
             return
-        honest(connection, name, start)
+        honest(connection, name, *arguments)
 
-    slot.check = mend
+    _patch(slot, "check", mend)
 
 
 def trust_the_servers_position() -> None:
     """The server moves a start below its confirmed position forward without a word."""
-    slot.check = lambda connection, name, start: None
+    _patch(slot, "check", lambda *arguments: None)
 
 
 def repeat_what_a_snapshot_shows() -> None:
     """After a second snapshot the log still brings what its rows show."""
-    Passage._without_shown = lambda self, batch: batch  # type: ignore[method-assign, return-value]
+    _patch(Passage, "_without_shown", lambda self, batch: batch)
 
 
 def log_from_the_second_snapshot() -> None:
-    """After a crash in a snapshot the log is read from the second one on: tables that were
+    """After a crash in a snapshot the log is followed from the second one on: tables that were
     finished in the first lose what lies between."""
-    start_link = PostgresSource._start_link
+    without_shown = Passage._without_shown
 
-    async def late(self: PostgresSource, start: int) -> None:
-        await start_link(self, max(start, self._snapshot_at))
+    def late(self: Passage, batch: Any) -> Any:
+        latest = max(self._shown.values(), key=position.checkpoint_lsn)
+        kept = batch.select(
+            lambda event: not (isinstance(event, Change) and position.covers(latest, event.mark))
+        )
+        return without_shown(self, kept)
 
-    PostgresSource._start_link = late  # type: ignore[method-assign]
+    _patch(Passage, "_without_shown", late)
 
 
 def keep_an_earlier_attempt() -> None:
     """Rows of a snapshot that a crash has ended stay in the replica."""
-    Session._empty = lambda self, table: None  # type: ignore[method-assign]
+    _patch(Session, "_empty", lambda self, table: None)
 
 
 def checkpoint_after_the_commit() -> None:
@@ -258,7 +256,7 @@ def checkpoint_after_the_commit() -> None:
             self._connection.commit()
         return commit(self)
 
-    Session.commit = twice  # type: ignore[method-assign]
+    _patch(Session, "commit", twice)
 
 
 def checkpoint_before_the_commit() -> None:
@@ -282,12 +280,13 @@ def checkpoint_before_the_commit() -> None:
         self._connection.commit()
         return last
 
-    Session.write, Session.commit = hold, split  # type: ignore[method-assign]
+    _patch(Session, "write", hold)
+    _patch(Session, "commit", split)
 
 
 def keep_a_torn_line() -> None:
     """The file is appended to as it was found."""
-    JsonlSink._repair = lambda self, fd, context: os.fstat(fd).st_size  # type: ignore[method-assign]
+    _patch(JsonlSink, "_repair", lambda self, fd, context: os.fstat(fd).st_size)
 
 
 def acknowledge_the_fastest_sink() -> None:
@@ -307,8 +306,8 @@ def acknowledge_the_fastest_sink() -> None:
                     self.ledger._dirty.add(key)
         await save(self)
 
-    Runner._save = fastest  # type: ignore[method-assign]
-    Ledger.durable = property(lambda self: max(self._settled.values()))  # type: ignore[assignment, misc]
+    _patch(Runner, "_save", fastest)
+    _patch(Ledger, "durable", property(lambda self: max(self._settled.values())))
 
 
 MUTANTS: Final[dict[str, Mutant]] = {

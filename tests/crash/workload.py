@@ -76,7 +76,7 @@ TEXTS: Final = (
     None,
     "",
     "plain",
-    'quo"ted, \'both\'',
+    "quo\"ted, 'both'",
     "back\\slash \\N \\.",
     "line\nline\r\n\ttab",
     "žluťoučký 🐎",
@@ -222,7 +222,9 @@ class Writer:
             (f"w{self.worker}-%",),
         ).fetchall()
         for (gid,) in found:
-            self.connection.execute(f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{gid}'")
+            self.connection.execute(
+                f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{gid}'"
+            )
 
     def transaction(self) -> None:
         """One transaction of one to some acts."""
@@ -547,9 +549,7 @@ class Writer:
             " AND attname LIKE 'spare%%' AND NOT attisdropped"
         )
         self.connection.execute(f"ALTER TABLE item RENAME {name} TO spare_{self.number}")
-        rows = self.connection.execute(
-            "UPDATE item SET ver = ver + 1 RETURNING id, ver"
-        ).fetchall()
+        rows = self.connection.execute("UPDATE item SET ver = ver + 1 RETURNING id, ver").fetchall()
         for number, ver in rows:
             self.record("item", "update", {"id": number}, ver)
 

@@ -1,0 +1,30 @@
+"""The crash tests can fail: planted bugs turn them red.
+
+A few are tried in every run of the tests; with ``PENSTOCK_CRASH=full`` (``make crash``) all are.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import pytest
+
+from penstock.embedded.server import Server
+from tests.crash.harness import Episode, Violated
+from tests.crash.mutants import MUTANTS
+from tests.crash.plans import plan_for
+
+FULL: Final = os.environ.get("PENSTOCK_CRASH") == "full"
+QUICK: Final = ("acknowledge_before_flush", "unchanged_becomes_null", "key_change_as_upsert")
+SEEDS: Final = 6
+
+
+@pytest.mark.parametrize("mutant", MUTANTS if FULL else QUICK)
+def test_a_planted_bug_is_caught(victim: Server, mutant: str) -> None:
+    for seed in range(1, SEEDS + 1):
+        try:
+            Episode(victim, 100 + seed, plan_for(mutant)).run()
+        except Violated:
+            return
+    pytest.fail(f"{mutant} survived {SEEDS} episodes")
