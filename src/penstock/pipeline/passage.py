@@ -60,13 +60,14 @@ class Passage:
         position = self._positions.get(batch.stream)
         if position is not None:
             if self._covers(position, batch.last):
-                batch = batch.select(lambda event: not isinstance(event, _MARKED))
                 news = False
             elif batch.last is not None:
-                batch = batch.select(lambda event: not self._covers(position, _mark(event)))
                 del self._positions[batch.stream]
-            else:
-                news = self.source.meet(position, batch.checkpoint) == position  # type: ignore[arg-type]
+            elif batch.checkpoint is not None:
+                news = self.source.meet(position, batch.checkpoint) == position
+            # With anything left of what is no news, a shape, a transaction's end, a sink would
+            # commit a checkpoint behind its own.
+            batch = batch.select(lambda event: news and not self._covers(position, _mark(event)))
         if batch.checkpoint is not None:
             self._note_snapshot(batch.stream, batch.checkpoint)
         if self._shown and batch.stream == MAIN and batch.last is not None:
@@ -94,9 +95,6 @@ class Passage:
             if self._covers(checkpoint, batch.last)
         }
         return kept
-
-
-_MARKED = (Change, Message, SnapshotBegin, SnapshotEnd, TransactionBegin, TransactionEnd)
 
 
 def _mark(event: Event) -> Mark | None:
