@@ -66,7 +66,9 @@ def make_orders(dsn: str) -> None:
 
 
 def environment(dsn: str) -> dict[str, str]:
-    return {**os.environ, "DATABASE_URL": dsn, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    """With the database, and with state that stays in the working directory."""
+    own = {"DATABASE_URL": dsn, "NO_COLOR": "1", "XDG_STATE_HOME": os.getcwd()}
+    return {**os.environ, **own}
 
 
 def penstock(
