@@ -381,6 +381,15 @@ def test_a_transaction_of_unwanted_rows_only_is_an_empty_one() -> None:
     assert (len(batch), lsns([batch])) == (0, ["0/130"])
 
 
+def test_a_table_renamed_to_an_unwanted_name_is_no_longer_read() -> None:
+    source = orders(wanted=lambda schema, name: name == "orders")
+    row = insert(ORDERS, b"1", b"a", None)
+    (batch,) = source.feed(
+        [begin(0x100), row, row, relation(ORDERS, "archive", ORDERS_COLUMNS), row, commit(0x100)]
+    )
+    assert [c.ordinal for c in changes([batch])] == [0, 1]
+
+
 def test_unwanted_rows_are_not_decoded() -> None:
     source = orders(wanted=lambda schema, name: name == "orders")
     source.feed(

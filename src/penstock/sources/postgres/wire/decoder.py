@@ -280,11 +280,11 @@ class Decoder:
         """
         oid = relation.oid
         self._announced.pop(oid, None)
+        self._forget_direct(oid)
         if self._wanted is not None and not self._wanted(relation.schema, relation.name):
             self._tables[oid] = None
             return
         current = self._tables.get(oid)
-        self._forget_direct(oid)
         if current is not None and same_shape(relation, current):
             self._read_direct(current)
         else:
