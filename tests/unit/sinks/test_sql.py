@@ -124,6 +124,18 @@ def test_nothing_is_seen_before_the_transaction_is_whole(database: Database) -> 
     feeding(database.url, work)
 
 
+def test_a_whole_transaction_waits_for_the_one_that_was_begun_after_it(database: Database) -> None:
+    async def work(feed: Feed) -> None:
+        await feed.write(1, change("insert", T, "1", "a", None))
+        await feed.write(2, change("insert", T, "2", "b", None), whole=False)
+        assert await feed.sink.flush() is None
+        assert database.fetch("SELECT * FROM penstock_checkpoint") == []
+        await feed.commit(2, change("insert", T, "3", "c", None))
+
+    feeding(database.url, work)
+    assert database.fetch("SELECT id FROM t") == [(1,), (2,), (3,)]
+
+
 def test_a_crash_before_the_commit_leaves_nothing(database: Database) -> None:
     def crash(_: int) -> None:
         raise RuntimeError("crash")
