@@ -251,10 +251,11 @@ def published(connection: Connection, relkind: Relkind, publication: str) -> Pub
         connection,
         """
         SELECT a.attname, a.atttypid, a.atttypmod, a.attgenerated <> '',
-               c.relreplident = 'f' OR coalesce(a.attnum = ANY (i.indkey), false)
+               c.relreplident = 'f'
+               OR coalesce(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false)
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         LEFT JOIN pg_index i ON i.indrelid = c.oid AND
-             CASE c.relreplident WHEN 'd' THEN i.indisprimary
+             CASE c.relreplident WHEN 'd' THEN i.indisprimary AND i.indimmediate
                                  WHEN 'i' THEN i.indisreplident ELSE false END
         WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
         ORDER BY a.attnum
