@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from penstock import registry
@@ -111,7 +112,7 @@ class App:
         ------
         ConfigError: the signature cannot be filled; names the parameter and the place.
         """
-        names = sys._getframe(1).f_locals
+        names = _names_around(sys._getframe(1))
 
         def register(function: Function) -> Function:
             handler = bind(
@@ -132,7 +133,7 @@ class App:
         ----------
         prefix: the messages' prefix; ``*`` for all.
         """
-        names = sys._getframe(1).f_locals
+        names = _names_around(sys._getframe(1))
 
         def register(function: Function) -> Function:
             self._register(self._messages, bind_message(function, prefix, names=names))
@@ -246,3 +247,16 @@ class App:
             logging.getLogger("penstock").critical(
                 "App %s stopped: %s", self.name, error, exc_info=error
             )
+
+
+def _names_around(frame: FrameType) -> dict[str, Any]:
+    """The local names at a place and in the functions around it.
+
+    Annotations that are strings may name classes that were made there.
+    """
+    module, names = frame.f_globals, dict[str, Any]()
+    around: FrameType | None = frame
+    while around is not None and around.f_globals is module:
+        names = {**around.f_locals, **names}
+        around = around.f_back
+    return names

@@ -65,6 +65,26 @@ def test_a_wrong_signature_is_told_at_registration() -> None:
         def wrong(order: Order) -> None: ...
 
 
+def test_types_made_in_a_function_around_are_found() -> None:
+    @dataclass
+    class Local:
+        id: int
+
+    seen: list[Local] = []
+
+    def make() -> App:
+        app = App("mail", URL)
+
+        @app.on("public.orders")
+        def handler(change: Change[Local]) -> None:
+            seen.append(change.row)
+
+        return app
+
+    penstock.testing.play(make(), [order(1)])
+    assert seen == [Local(1)]
+
+
 def test_a_handler_cannot_come_after_the_start() -> None:
     app = App("mail", URL, store="memory")
     app.on("public.orders")(lambda change: None)
