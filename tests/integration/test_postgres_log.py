@@ -256,7 +256,7 @@ def test_a_slow_sink_keeps_its_connection(database: str) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("version", ["15", "16", "18"])
+@pytest.mark.parametrize("version", ["16", "18"])
 @pytest.mark.parametrize("reading", [True, False], ids=["sink behind", "sink frozen"])
 def test_a_server_that_shuts_down_does_not_wait_for_us(
     own_server: OwnServer, version: str, reading: bool

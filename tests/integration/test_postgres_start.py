@@ -24,7 +24,7 @@ from penstock.errors import (
 from penstock.failpoints import Failpoint, Failpoints
 from penstock.model import Checkpoint
 from penstock.model.stream import MAIN
-from penstock.sources.postgres import source as source_module
+from penstock.sources.postgres import session as session_module
 from tests.conftest import OwnServer
 from tests.support.follow import Follower, Remembered, run
 from tests.support.postgres import execute, fetch
@@ -200,7 +200,7 @@ def test_a_second_copy_waits_and_is_then_refused(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(database, ORDERS)
-    monkeypatch.setattr(source_module, "TAKEOVER_PATIENCE", 0.5)
+    monkeypatch.setattr(session_module, "TAKEOVER_PATIENCE", 0.5)
     dsn = f"{database}?options=-c%20wal_sender_timeout%3D1s"
     memory = Remembered()
 

@@ -325,19 +325,24 @@ class Link:
             self._probe.ask()
 
     def _leave(self) -> None:
-        """The last report, CopyDone, and the server's own end, for as long as it is quick."""
+        """The last report, CopyDone, and the server's own end, for as long as it is quick: the
+        slot is free when the command is complete."""
+        pgconn = self._pgconn
         until = time.monotonic() + LEAVE_WITHIN
         self._report_flush = True
         self._report(time.monotonic(), last=True)
-        self._pgconn.put_copy_end(None)
-        while (left := until - time.monotonic()) > 0:
+        pgconn.put_copy_end(None)
+        copying = True
+        while copying or pgconn.is_busy():
             poll = select.poll()
-            unsent = self._pgconn.flush()
-            poll.register(self._pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-            if poll.poll(left * 1000):
-                self._pgconn.consume_input()
-                length = 1
-                while length > 0:
-                    length, _ = self._pgconn.get_copy_data(1)
-                if length < 0:
-                    return
+            events = select.POLLIN | (select.POLLOUT if pgconn.flush() else 0)
+            poll.register(pgconn.socket, events)
+            left = until - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                return
+            pgconn.consume_input()
+            while copying:
+                length, _ = pgconn.get_copy_data(1)
+                copying = length >= 0
+                if length == 0:
+                    break

@@ -6,7 +6,7 @@ lost (PostgreSQL 18), or stops the slot for good (15). One that was there before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from penstock.sources.postgres.connection import Connection, literal, quote, row
 
 if TYPE_CHECKING:
     from penstock.sources.postgres.catalog import Relkind
+    from penstock.sources.postgres.facts import Facts
 
 _TAKE_A_NEW_COPY: Final = (
     "run `penstock teardown`, empty the targets, and start again with a snapshot; "
@@ -88,33 +89,33 @@ def create(connection: Connection, name: str, tables: Sequence[Relkind]) -> Publ
     return made
 
 
-def check(
-    publication: Publication | None, name: str, oid: int, captured: Mapping[str, int]
-) -> Publication:
-    """The publication, if it still is what it was when its tables were captured.
+def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> None:
+    """Whether the publication still is what it was when its tables were captured.
 
     A server may skip what a missing publication does not cover without a word (PostgreSQL 18).
 
     Parameters
     ----------
-    oid: of the publication then.
-    captured: OIDs of the tables that it must have, by name.
+    tables: those that exist; a dropped one is not missed.
 
-    Raises GapError when it is gone, was made anew, or lacks one of them.
+    Raises GapError when the publication is gone, was made anew, or lacks a captured table.
     """
-    if publication is None or publication.oid != oid:
+    found = find(connection, facts.publication)
+    if found is None or found.oid != facts.publication_oid:
         raise GapError(
-            f"the publication {name} was dropped: what was written since is lost to us",
+            f"the publication {facts.publication} was dropped: what was written since is lost "
+            "to us",
             hint=_TAKE_A_NEW_COPY,
         )
-    if lost := [table for table, oid in captured.items() if oid not in publication.members]:
+    captured = {was.oid for was in facts.captured.values()}
+    missing = captured - found.members
+    if lost := [table.text for table in tables if table.oid in missing]:
         raise GapError(
-            f"{', '.join(lost)} was taken out of the publication {name}: "
+            f"{', '.join(lost)} was taken out of the publication {facts.publication}: "
             "what was written since is lost to us",
             hint=_TAKE_A_NEW_COPY,
             table=lost[0],
         )
-    return publication
 
 
 def cover(connection: Connection, publication: Publication, tables: Sequence[Relkind]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -42,6 +43,13 @@ class Progress:
     tables_done: int = 0
     started: float = 0.0
 
+    @classmethod
+    def of(cls, shapes: Sequence[Published]) -> Progress:
+        """Before the first row."""
+        estimates = [shape.estimate for shape in shapes]
+        total = None if None in estimates else sum(filter(None, estimates))
+        return cls(len(shapes), total=total, started=time.monotonic())
+
     def status(self, now: float) -> dict[str, Any]:
         """For ``status()``: with the rate, and the seconds left where they can be guessed."""
         seconds = max(now - self.started, 1e-9)
@@ -58,6 +66,14 @@ class Progress:
             "tables_done": self.tables_done,
             "tables": self.tables,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A table to copy, and the number of this attempt."""
+
+    table: Relkind
+    attempt: int
 
 
 class SnapshotReader:

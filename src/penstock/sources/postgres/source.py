@@ -1,27 +1,21 @@
 """The PostgreSQL source: what to read, from where, and in which order.
 
-``open`` compares what is remembered with what the server has (slot, publication, history), makes
-what is missing, and takes hold of the slot. ``batches`` gives the due snapshots first, then the
-log. Blocking calls run in threads, one at a time per connection.
+``open`` compares what is remembered with what the server has, makes what is missing
+(:mod:`~penstock.sources.postgres.startup`), and takes hold of the slot. ``batches`` gives the due
+snapshots first, then the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import (
-    ConfigError,
     ConnectionLostError,
     PenstockError,
-    SlotInUseError,
-    SlotMissingError,
-    StateMismatchError,
     StuckError,
 )
 from penstock.failpoints import Failpoint
@@ -42,12 +36,14 @@ from penstock.model.stream import MAIN, snapshot_mark, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
 from penstock.sources.postgres import catalog, check, position, publication, slot
-from penstock.sources.postgres.catalog import Relkind
-from penstock.sources.postgres.connection import Connection, Server, command, quote, rows
-from penstock.sources.postgres.facts import Captured, Facts
+from penstock.sources.postgres.catalog import Published
+from penstock.sources.postgres.connection import Server, command, quote, rows
+from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.link import Link
 from penstock.sources.postgres.probe import Probe
-from penstock.sources.postgres.snapshot import Progress, SnapshotReader
+from penstock.sources.postgres.session import Session
+from penstock.sources.postgres.snapshot import Due, Progress, SnapshotReader
+from penstock.sources.postgres.startup import Plan, Startup
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
@@ -59,21 +55,7 @@ PUBLICATION_CHECK_EVERY: Final = 10.0
 """Seconds between two looks whether the publication still has all our tables."""
 KEEPALIVE_EVERY: Final = 10.0
 """Seconds between two checkpoints of a log that has nothing for us."""
-TAKEOVER_PATIENCE: Final = 5.0
-"""Seconds beyond ``wal_sender_timeout`` to wait for another client's slot to come free."""
-_RETRY_SLOT: Final = 0.5
 _MESSAGES_SINCE: Final = 140000
-
-_T = TypeVar("_T")
-_Arguments = TypeVarTuple("_Arguments")
-
-
-@dataclass(slots=True)
-class _Due:
-    """A table to copy, and the number of this attempt."""
-
-    table: Relkind
-    attempt: int
 
 
 class PostgresSource:
@@ -82,27 +64,13 @@ class PostgresSource:
     def __init__(self, config: Postgres) -> None:
         self.config = config
         self._server = Server(config.dsn)
-        self._using = threading.Lock()
+        self._session: Session | None = None
+        self._link: Link | None = None
+        self._progress: Progress | None = None
         self._opened = False
         self._failure: tuple[int, str] | None = None
         self._random_name = f"penstock_tmp_{secrets.token_hex(4)}"
         self._hold_until = float("inf")
-        self._reset()
-
-    def _reset(self) -> None:
-        self._control: Connection | None = None
-        self._walsender: Connection | None = None
-        self._reader: SnapshotReader | None = None
-        self._link: Link | None = None
-        self._due: list[_Due] = []
-        self._snapshot_at = 0
-        self._progress: Progress | None = None
-        self._start = 0
-        self._reached = 0
-        self._reached_at = self._checked_at = 0.0
-        self._target: int | None = None
-        self._facts = Facts("", "", "")
-        self._made_publication = False
 
     def covers(self, checkpoint: Checkpoint, mark: Mark) -> bool:
         """Whether reading from ``checkpoint`` on would not show ``mark`` again."""
@@ -111,8 +79,6 @@ class PostgresSource:
     def meet(self, a: Checkpoint, b: Checkpoint) -> Checkpoint:
         """The checkpoint that comes first."""
         return position.meet(a, b)
-
-    # -- opening -------------------------------------------------------------------------------
 
     async def open(self, context: Context, state: SourceState) -> None:
         """Connect, judge what is there, make what is missing, and take hold of the slot.
@@ -129,10 +95,18 @@ class PostgresSource:
         """
         await self.close()
         self._context, self._state = context, state
+        self._target: int | None = None
+        self._reached = 0
+        self._reached_at = self._checked_at = context.clock.monotonic()
         self._server.name_sessions(context.pipeline)
+        self._session = session = Session(self._server, context)
+        names = self._names(context.pipeline)
+        startup = Startup(self.config, session, state, names, first=not self._opened)
         psycopg = driver("psycopg", "postgres")
         try:
-            await self._open()
+            self._plan = await startup.run()
+            if self.config.snapshot != "only":
+                await self._start_link(session, self._plan)
         except psycopg.Error as error:
             explained = self._explain(error)
             await self.close()
@@ -142,353 +116,141 @@ class PostgresSource:
             raise
         self._opened = True
 
-    async def _open(self) -> None:
-        state, config = self._state, self.config
-        self._control = control = await self._blocking(self._server.connect)
-        tables = await self._blocking(catalog.captured, control, config.tables)
-        await self._blocking(check.require, control, self._server, config, tables)
-        self._walsender = await self._blocking(self._server.walsender)
-        facts = Facts.load(state.facts) if state.facts else None
-        main = state.start.get(MAIN)
-        known: dict[str, Any] = {"system": facts.system} if facts else {}
-        self._system, self._timeline = await self._blocking(
-            slot.check_history, self._walsender, {**known, **(main.value if main else {})}
-        )
-        self._database = control.info.dbname
-        if config.snapshot == "only":
-            await self._open_copy(facts, tables)
-            return
-        if facts is None or not facts.consistent or not facts.slot:
-            await self._begin(facts, tables)
-        else:
-            await self._resume(facts, tables)
-        start = position.checkpoint_lsn(main) if main else parse_lsn(self._facts.consistent)
-        await self._start_link(start)
-
     def _names(self, pipeline: str) -> tuple[str, str]:
+        """Of slot and publication."""
         config = self.config
         default = self._random_name if config.temporary else f"penstock_{pipeline}"
         return config.slot or default, config.publication or default
 
-    async def _begin(self, old: Facts | None, tables: Sequence[Relkind]) -> None:
-        """Nothing is there yet, or only half of it."""
-        control = self._control
-        assert control is not None
-        name, published = self._names(self._context.pipeline)
-        if old is None or not old.slot:
-            if old is None and self._state.start:
-                raise StateMismatchError(
-                    "sinks hold changes of this pipeline, but nothing is remembered of its slot",
-                    hint="bring the store back; or `penstock teardown`, empty the targets, "
-                    "and begin again",
-                )
-            await self._blocking(slot.require_none, control, name)
-        else:
-            self._facts = old
-            await self._until_free(slot.drop, control, old.slot)
-        captured = (
-            {table: Captured(0, was.attempt) for table, was in old.captured.items()} if old else {}
-        )
-        for table in tables:
-            captured.setdefault(table.text, Captured(0)).oid = table.oid
-        self._facts = Facts(name, published, self._system, self.config.temporary, captured=captured)
-        await self._state.save(self._facts.dump())
-        self._hit(Failpoint.INTENT_SAVED)
-        await self._publish(tables)
-        self._hit(Failpoint.PUBLICATION_CREATED)
-        if self.config.snapshot != "never":
-            self._due = [_Due(t, captured[t.text].attempt + 1) for t in tables]
-        self._snapshot_at = await self._make_slot(self._walsender, name, self.config.temporary)
-        self._hit(Failpoint.SLOT_CREATED)
-        self._facts.consistent = format_lsn(self._snapshot_at)
-        await self._save_attempts()
-
-    async def _resume(self, facts: Facts, tables: Sequence[Relkind]) -> None:
-        """All was there when we last looked: it must still be, and hold our place."""
-        control = self._control
-        assert control is not None
-        self._facts = facts
-        main = self._state.start.get(MAIN)
-        start = position.checkpoint_lsn(main) if main else parse_lsn(facts.consistent)
-        if facts.temporary:
-            raise SlotMissingError(
-                f"the temporary slot went with its connection: what was committed after "
-                f"{format_lsn(start)} is lost to us",
-                hint="give the stream a name: it then has a slot that lasts",
-            )
-        names = self._names(self._context.pipeline)
-        if names != (facts.slot, facts.publication):
-            raise StateMismatchError(
-                f"this pipeline has the slot {facts.slot} and the publication "
-                f"{facts.publication}; the configuration says {names[0]} and {names[1]}",
-                hint="set slot and publication back; or `penstock teardown` and begin again",
-            )
-        await self._blocking(slot.check, control, facts.slot, start)
-        await self._check_publication(tables)
-        await self._publish(tables)
-        self._due = self._unfinished(tables)
-        if self._due:
-            walsender = await self._blocking(self._server.walsender)
-            try:
-                name = f"penstock_tmp_{secrets.token_hex(4)}"
-                self._snapshot_at = await self._make_slot(walsender, name, True)
-            finally:
-                await self._blocking(walsender.close)
-        await self._save_attempts()
-
-    def _unfinished(self, tables: Sequence[Relkind]) -> list[_Due]:
-        """The tables to copy, and notes of those that are only followed from here on."""
-        policy, captured = self.config.snapshot, self._facts.captured
-        due = []
-        for table in tables:
-            was = captured.get(table.text)
-            attempt = was.attempt if was else 0
-            new = was is None or was.oid != table.oid
-            done = self._state.start.get(snapshot_stream(table.text))
-            finished = attempt == 0 or (done is not None and done.value["attempt"] >= attempt)
-            again = policy == "always" and not self._opened
-            if policy != "never" and (new or not finished or again):
-                due.append(_Due(table, attempt + 1))
-            captured[table.text] = Captured(table.oid, attempt)
-        for name in captured.keys() - {table.text for table in tables}:
-            captured[name].oid = 0  # should it come back, it needs a new copy
-        return due
-
-    async def _save_attempts(self) -> None:
-        """Remember the attempts before any of their rows is seen."""
-        for due in self._due:
-            self._facts.captured[due.table.text].attempt = due.attempt
-        if self._facts.dump() != self._state.facts:
-            await self._state.save(self._facts.dump())
-
-    async def _publish(self, tables: Sequence[Relkind]) -> None:
-        control, name = self._control, self._facts.publication
-        assert control is not None
-        found = await self._blocking(publication.find, control, name)
-        if found is None:
-            self._made_publication = True
-            found = await self._blocking(publication.create, control, name, tables)
-        else:
-            await self._blocking(publication.cover, control, found, tables)
-        self._facts.publication_oid = found.oid
-
-    async def _check_publication(self, tables: Sequence[Relkind] | None = None) -> None:
-        """Raises GapError when the publication lost a table of the last run.
-
-        Dropped tables are not missed: their OIDs are not among ``tables``, which the running
-        stream, that has no such list, asks for.
-        """
-        control, facts = self._control, self._facts
-        assert control is not None
-        self._checked_at = self._context.clock.monotonic()
-        if tables is None:
-            tables = await self._blocking(catalog.user_tables, control)
-        here = {table.oid for table in tables}
-        captured = {name: was.oid for name, was in facts.captured.items() if was.oid in here}
-        found = await self._blocking(publication.find, control, facts.publication)
-        publication.check(found, facts.publication, facts.publication_oid, captured)
-
-    async def _make_slot(self, walsender: Connection | None, name: str, temporary: bool) -> int:
-        """Make a slot; where tables are due, lock them before and adopt its snapshot after."""
-        timeout = self.config.slot_timeout
-        control = self._control
-        assert walsender is not None
-        assert control is not None
-        if self._due:
-            tables = [due.table for due in self._due]
-            self._reader = await self._blocking(SnapshotReader.lock, self._server, tables, timeout)
-
-        def make() -> slot.Created:
-            return slot.create(walsender, control, name, temporary=temporary, timeout=timeout)
-
-        created = await self._blocking(make)
-        if self._reader is not None:
-            await self._blocking(self._reader.adopt, created.snapshot)
-        return created.consistent
-
-    async def _open_copy(self, facts: Facts | None, tables: Sequence[Relkind]) -> None:
-        """A copy without the log needs no slot: one transaction's snapshot is enough."""
-        control = self._control
-        assert control is not None
-        if facts is not None and facts.slot:
-            raise ConfigError(
-                f"snapshot='only' makes no use of this pipeline's slot {facts.slot}",
-                hint="use snapshot='always', or another name for the copy",
-            )
-        at = await self._blocking(rows, control, "SELECT pg_current_wal_lsn()::text")
-        self._facts = facts or Facts("", "", self._system, consistent=at[0][0])
-        self._snapshot_at = parse_lsn(at[0][0])
-        self._due = self._unfinished(tables)
-        if self._due:
-            self._reader = await self._blocking(
-                SnapshotReader.lock,
-                self._server,
-                [due.table for due in self._due],
-                self.config.slot_timeout,
-            )
-        await self._save_attempts()
-
-    async def _start_link(self, start: int) -> None:
-        walsender, control, facts = self._walsender, self._control, self._facts
-        assert walsender is not None
-        assert control is not None
-        version = walsender.info.server_version
+    async def _start_link(self, session: Session, plan: Plan) -> None:
+        facts, walsender = plan.facts, session.walsender
         options = {"proto_version": "1", "publication_names": quote(facts.publication)}
-        if self.config.messages and version >= _MESSAGES_SINCE:
+        if self.config.messages and walsender.info.server_version >= _MESSAGES_SINCE:
             options["messages"] = "true"
         listed = ", ".join(
             f"{name} '{value.replace(chr(39), chr(39) * 2)}'" for name, value in options.items()
         )
-        sql = f"START_REPLICATION SLOT {quote(facts.slot)} LOGICAL {format_lsn(start)} ({listed})"
+        start = format_lsn(plan.start)
+        sql = f"START_REPLICATION SLOT {quote(facts.slot)} LOGICAL {start} ({listed})"
         before = time.monotonic()
-        timeout, clock = (
-            await self._blocking(
-                rows,
-                control,
-                "SELECT setting::float8 / 1000, extract(epoch FROM clock_timestamp())::float8"
-                " FROM pg_settings WHERE name = 'wal_sender_timeout'",
-            )
-        )[0]
+        found = await session.blocking(
+            rows,
+            session.control,
+            "SELECT setting::float8 / 1000, extract(epoch FROM clock_timestamp())::float8"
+            " FROM pg_settings WHERE name = 'wal_sender_timeout'",
+        )
+        timeout, clock = found[0]
         skew = clock - (before + time.monotonic()) / 2
-        await self._until_free(command, walsender.pgconn, sql, patience=timeout)
-        self._start = self._reached = start
+        await session.when_free(facts.slot, command, walsender.pgconn, sql, patience=timeout)
+        self._reached = plan.start
         self._link = Link(
-            walsender,
-            start=start,
+            session.take_walsender(),
+            start=plan.start,
             timeout=timeout,
             skew=skew,
             probe=Probe(self._server.connect, facts.slot, walsender.info.backend_pid),
             explain=self._explain,
         )
-        self._walsender = None  # the link's own now
-
-    async def _until_free(
-        self,
-        call: Callable[[*_Arguments], _T],
-        *arguments: *_Arguments,
-        patience: float = 60.0,
-    ) -> _T:
-        """Do what needs the slot for itself; wait for a client that is about to lose it."""
-        psycopg = driver("psycopg", "postgres")
-        clock = self._context.clock
-        until = clock.monotonic() + patience + TAKEOVER_PATIENCE
-        while True:
-            try:
-                return await self._blocking(call, *arguments)
-            except (psycopg.errors.ObjectInUse, SlotInUseError) as error:
-                if clock.monotonic() >= until:
-                    assert self._control is not None
-                    name = self._facts.slot
-                    raise await self._blocking(slot.in_use, self._control, name) from error
-            except psycopg.Error as error:
-                raise self._explain(error) from error
-            await clock.sleep(_RETRY_SLOT)
 
     # -- reading -------------------------------------------------------------------------------
 
     async def batches(self) -> AsyncIterator[Batch | Barrier]:
         """The due snapshots, a barrier, then the log for ever (not with ``snapshot="only"``)."""
-        if self._due:
-            async for batch in self._snapshots():
+        session, plan = self._session, self._plan
+        assert session is not None
+        if plan.due:
+            async for batch in self._snapshots(session, plan):
                 yield batch
-            yield Barrier(tuple(snapshot_stream(due.table.text) for due in self._due))
-        if self.config.snapshot == "only":
-            return
-        async for batch in self._log():
-            yield batch
+            yield Barrier(tuple(snapshot_stream(due.table.text) for due in plan.due))
+        if self._link is not None:
+            async for batch in self._log(session, plan, self._link):
+                yield batch
 
-    async def _snapshots(self) -> AsyncIterator[Batch]:
-        reader = self._reader
+    async def _snapshots(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
+        reader = session.reader
         assert reader is not None
         shapes = [
-            await self._blocking(reader.describe, due.table, self._facts.publication)
-            for due in self._due
+            await session.blocking(reader.describe, due.table, plan.facts.publication)
+            for due in plan.due
         ]
-        estimates = [shape.estimate for shape in shapes]
-        self._progress = progress = Progress(
-            tables=len(shapes),
-            total=None if None in estimates else sum(filter(None, estimates)),
-            started=time.monotonic(),
-        )
-        for due, shape in zip(self._due, shapes, strict=True):
+        self._progress = progress = Progress.of(shapes)
+        for due, shape in zip(plan.due, shapes, strict=True):
             progress.table = due.table.text
-            async for batch in self._snapshot(reader, due, shape):
+            async for batch in self._snapshot(reader, plan, due, shape):
                 yield batch
             progress.tables_done += 1
-        await asyncio.to_thread(reader.close)
-        self._reader = self._progress = None
+        await session.close_reader()
+        self._progress = None
 
     async def _snapshot(
-        self, reader: SnapshotReader, due: _Due, shape: catalog.Published
+        self, reader: SnapshotReader, plan: Plan, due: Due, shape: Published
     ) -> AsyncIterator[Batch]:
         """One table's rows. A block is held back until the next is there, so that the last rows
         come with the end and the checkpoint."""
         table, stream = shape.table, snapshot_stream(due.table.text)
-        lsn = format_lsn(self._snapshot_at)
         origin = Origin(
             snapshot_mark(table.text, due.attempt),
             None,
-            self._snapshot_at - 1,  # all that it shows was committed before
-            {"type": "postgres", "database": self._database, "lsn": lsn},
+            plan.due_at - 1,  # all that it shows was committed before
+            {"type": "postgres", "database": plan.database, "lsn": format_lsn(plan.due_at)},
         )
         events: list[Event] = [SnapshotBegin(table, due.attempt)]
         self._hit(Failpoint.SNAPSHOT_BEGUN)
         blocks = reader.blocks(due.table, shape)
-        ordinal = size = 0
+        arity = len(table.columns)
+        rows_read = size = 0
         last: Mark | None = None
         while lines := await asyncio.to_thread(reader.next, blocks):
             if last is not None:
                 yield EventBatch(stream, events, last, None, size)
                 events = []
             size = sum(map(len, lines))
-            for number, line in enumerate(lines, ordinal):
-                events.append(
-                    Change(
-                        "read", table, origin, number, None, read_copy_row(line, len(table.columns))
-                    )
-                )
-            ordinal += len(lines)
-            last = Mark(origin.mark, ordinal - 1)
+            events += [
+                Change("read", table, origin, number, None, read_copy_row(line, arity))
+                for number, line in enumerate(lines, rows_read)
+            ]
+            rows_read += len(lines)
+            last = Mark(origin.mark, rows_read - 1)
             if self._progress is not None:
-                self._progress.rows = self._progress.rows + len(lines)
+                self._progress.rows += len(lines)
             self._hit(Failpoint.SNAPSHOT_BLOCK)
-        events.append(SnapshotEnd(table, due.attempt, ordinal))
-        checkpoint = position.snapshot_checkpoint(table.text, due.attempt, self._snapshot_at)
+        events.append(SnapshotEnd(table, due.attempt, rows_read))
+        checkpoint = position.snapshot_checkpoint(table.text, due.attempt, plan.due_at)
         self._hit(Failpoint.SNAPSHOT_READ)
         yield EventBatch(stream, events, last, checkpoint, size)
 
-    async def _log(self) -> AsyncIterator[Batch]:
-        link = self._link
-        assert link is not None
+    async def _log(self, session: Session, plan: Plan, link: Link) -> AsyncIterator[Batch]:
         patterns = self.config.tables
         messages = self.config.messages
         decoder = Decoder(
-            database=self._database,
-            system=self._system,
-            timeline=self._timeline,
+            database=plan.database,
+            system=plan.system,
+            timeline=plan.timeline,
             wanted=lambda schema, name: catalog.wanted(patterns, schema, name),
             messages=None if "*" in messages else messages,
-            known=self._facts.tables.values(),
+            known=plan.facts.tables.values(),
         )
         while True:
             payloads, _ = await link.receive()
             self._hit(Failpoint.LINK_RECEIVED)
-            batches = await self._decode(decoder, payloads)
+            batches = await self._decode(session, plan.facts, decoder, payloads)
             if self._context.clock.monotonic() - self._checked_at >= PUBLICATION_CHECK_EVERY:
-                await self._check_publication()
+                await self._check_publication(session, plan.facts)
             for batch in batches:
                 if self._worth_passing(batch):
                     self._hit(Failpoint.BATCH_DECODED)
                     yield batch
 
-    async def _decode(self, decoder: Decoder, payloads: list[bytes]) -> list[EventBatch]:
+    async def _decode(
+        self, session: Session, facts: Facts, decoder: Decoder, payloads: list[bytes]
+    ) -> list[EventBatch]:
         batches = decoder.feed(payloads)
         while decoder.needs is not None:
-            assert self._control is not None
-            facts = await self._blocking(catalog.relation_facts, self._control, decoder.needs)
-            decoder.describe(facts)
+            decoder.describe(
+                await session.blocking(catalog.relation_facts, session.control, decoder.needs)
+            )
             batches += decoder.feed([])
-        await self._remember_tables(batches)
+        await self._remember_tables(facts, batches)
         return batches
 
     def _worth_passing(self, batch: EventBatch) -> bool:
@@ -508,9 +270,9 @@ class PostgresSource:
                 self._target = None
         return True
 
-    async def _remember_tables(self, batches: Sequence[EventBatch]) -> None:
+    async def _remember_tables(self, facts: Facts, batches: Sequence[EventBatch]) -> None:
         """Save new shapes before anything depends on them; one save for many."""
-        tables = self._facts.tables
+        tables = facts.tables
         new = [
             event.after
             for batch in batches
@@ -519,16 +281,22 @@ class PostgresSource:
         ]
         if new:
             tables.update((table.oid, table) for table in new)
-            await self._state.save(self._facts.dump())
+            await self._state.save(facts.dump())
+
+    async def _check_publication(self, session: Session, facts: Facts) -> None:
+        """Raises GapError when the publication lost a table that is still there."""
+        self._checked_at = self._context.clock.monotonic()
+        tables = await session.blocking(catalog.user_tables, session.control)
+        await session.blocking(publication.check, session.control, facts, tables)
 
     def _explain(self, error: Exception) -> PenstockError:
         """Our error for the server's. One that we do not know is tried again once: the same at
         the same place is a change that the server cannot send."""
-        known = slot.explain(error, self._facts.slot, self._facts.publication)
+        known = slot.explain(error, *self._names(self._context.pipeline))
         if known is not None:
             return known
         text = self._server.scrub(str(error).strip())
-        failure = (self._link.received if self._link is not None else self._start, text)
+        failure = (self._link.received if self._link is not None else self._reached, text)
         if failure == self._failure:
             return StuckError(
                 f"the server fails again and again after {format_lsn(failure[0])}: {text}",
@@ -555,10 +323,11 @@ class PostgresSource:
         """
         if self.config.snapshot == "only":
             return None
-        assert self._control is not None
+        session, plan = self._session, self._plan
+        assert session is not None
         sql = "SELECT pg_logical_emit_message(true, 'penstock', '')::text"
-        self._target = parse_lsn((await self._blocking(rows, self._control, sql))[0][0])
-        return position.main_checkpoint(self._target, self._system, self._timeline)
+        self._target = parse_lsn((await session.blocking(rows, session.control, sql))[0][0])
+        return position.main_checkpoint(self._target, plan.system, plan.timeline)
 
     def authority(self) -> float:
         """Seconds for which the server still holds the slot for us, even if we are cut off.
@@ -611,39 +380,11 @@ class PostgresSource:
         if self._link is not None:
             self._hold_until = time.monotonic() + self._link.authority
             await self._link.close()
-        if self._using.locked():
-            for connection in (self._control, self._walsender):
-                if connection is not None and not connection.closed:
-                    await asyncio.to_thread(connection.cancel)
-        await asyncio.to_thread(self._disconnect)
-        self._reset()
-
-    def _disconnect(self) -> None:
-        psycopg = driver("psycopg", "postgres")
-        if self._reader is not None:
-            self._reader.close()
-        with self._using:
-            if self._control is not None and self.config.temporary and self._made_publication:
-                try:
-                    publication.drop(self._control, self._facts.publication)
-                except (psycopg.Error, PenstockError) as error:
-                    self._context.logger.warning(
-                        "the publication %s stays on the server: %s",
-                        self._facts.publication,
-                        error,
-                    )
-            for connection in (self._control, self._walsender):
-                if connection is not None:
-                    connection.close()
-
-    async def _blocking(self, call: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
-        """Run in a thread; one at a time, since ``close`` must not pull a connection away."""
-
-        def locked() -> _T:
-            with self._using:
-                return call(*arguments)
-
-        return await asyncio.to_thread(locked)
+            self._link = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+        self._progress = None
 
     def _hit(self, point: Failpoint) -> None:
         self._context.failpoints.hit(point)

@@ -1,0 +1,252 @@
+"""Start-up: what is remembered, compared with what the server has, and made where it is missing.
+
+Nothing anywhere: the intent is saved, then publication, slot and snapshot are made, in this order.
+An intent without completion: that slot is dropped, and all begins again. All there: it must hold
+our place. Anything else is for people to decide.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import ConfigError, SlotMissingError, StateMismatchError
+from penstock.failpoints import Failpoint
+from penstock.model import Checkpoint
+from penstock.model.stream import MAIN, snapshot_stream
+from penstock.ports import SourceState
+from penstock.sources.postgres import catalog, check, publication, slot
+from penstock.sources.postgres.catalog import Relkind
+from penstock.sources.postgres.connection import Connection, rows
+from penstock.sources.postgres.facts import Captured, Facts
+from penstock.sources.postgres.position import checkpoint_lsn
+from penstock.sources.postgres.session import Session
+from penstock.sources.postgres.snapshot import Due, SnapshotReader
+from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
+
+if TYPE_CHECKING:
+    from penstock.sources.postgres.config import Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What start-up found.
+
+    Parameters
+    ----------
+    start: where the log is read from.
+    due: the tables to copy first; their rows show all that was committed before ``due_at``.
+    """
+
+    system: str
+    timeline: int
+    database: str
+    facts: Facts
+    start: int
+    due: Sequence[Due]
+    due_at: int
+
+
+class Startup:
+    """One start-up.
+
+    Parameters
+    ----------
+    names: of slot and publication, as configured.
+    first: whether this process has not opened the source before.
+    """
+
+    def __init__(
+        self,
+        config: Postgres,
+        session: Session,
+        state: SourceState,
+        names: tuple[str, str],
+        *,
+        first: bool,
+    ) -> None:
+        self._config = config
+        self._session = session
+        self._state = state
+        self._names = names
+        self._first = first
+        self._due: Sequence[Due] = ()
+        self._due_at = 0
+        self._system = ""
+        self._timeline = 0
+
+    async def run(self) -> Plan:
+        """Connect, judge, and make. Raises as :meth:`PostgresSource.open`."""
+        session, config, state = self._session, self._config, self._state
+        await session.connect()
+        control = session.control
+        tables = await session.blocking(catalog.captured, control, config.tables)
+        await session.blocking(check.require, control, session.server, config, tables)
+        await session.connect_walsender()
+        facts = Facts.load(state.facts) if state.facts else None
+        main = state.start.get(MAIN)
+        known: dict[str, Any] = {"system": facts.system} if facts else {}
+        self._system, self._timeline = await session.blocking(
+            slot.check_history, session.walsender, {**known, **(main.value if main else {})}
+        )
+        if config.snapshot == "only":
+            facts = await self._copy_only(facts, tables)
+        elif facts is None or not facts.consistent or not facts.slot:
+            facts = await self._begin(facts, tables)
+        else:
+            await self._resume(facts, tables)
+        return Plan(
+            self._system,
+            self._timeline,
+            control.info.dbname,
+            facts,
+            _start(main, facts),
+            self._due,
+            self._due_at,
+        )
+
+    async def _begin(self, old: Facts | None, tables: Sequence[Relkind]) -> Facts:
+        """Nothing is there yet, or only half of it."""
+        session, control = self._session, self._session.control
+        failpoints = session.context.failpoints
+        name, published = self._names
+        if old is None and self._state.start:
+            raise StateMismatchError(
+                "sinks hold changes of this pipeline, but nothing is remembered of its slot",
+                hint="bring the store back; or `penstock teardown`, empty the targets, and begin "
+                "again",
+            )
+        if old is not None and old.slot:
+            await session.when_free(old.slot, slot.drop, control, old.slot)
+        else:
+            await session.blocking(slot.require_none, control, name)
+        before = old.captured if old else {}
+        captured = {table: Captured(0, was.attempt) for table, was in before.items()}
+        for table in tables:
+            captured.setdefault(table.text, Captured(0)).oid = table.oid
+        temporary = self._config.temporary
+        facts = Facts(name, published, self._system, temporary, captured=captured)
+        await self._state.save(facts.dump())
+        failpoints.hit(Failpoint.INTENT_SAVED)
+        await self._publish(facts, tables)
+        failpoints.hit(Failpoint.PUBLICATION_CREATED)
+        if self._config.snapshot != "never":
+            self._due = [Due(t, captured[t.text].attempt + 1) for t in tables]
+        self._due_at = await self._make_slot(session.walsender, name, temporary)
+        failpoints.hit(Failpoint.SLOT_CREATED)
+        facts.consistent = format_lsn(self._due_at)
+        await self._save(facts)
+        return facts
+
+    async def _resume(self, facts: Facts, tables: Sequence[Relkind]) -> None:
+        """All was there when we last looked: it must still be, and hold our place."""
+        session, control = self._session, self._session.control
+        start = _start(self._state.start.get(MAIN), facts)
+        if facts.temporary:
+            raise SlotMissingError(
+                f"the temporary slot went with its connection: what was committed after "
+                f"{format_lsn(start)} is lost to us",
+                hint="give the stream a name: it then has a slot that lasts",
+            )
+        if self._names != (facts.slot, facts.publication):
+            raise StateMismatchError(
+                f"this pipeline has the slot {facts.slot} and the publication "
+                f"{facts.publication}; the configuration says {' and '.join(self._names)}",
+                hint="set slot and publication back; or `penstock teardown` and begin again",
+            )
+        await session.blocking(slot.check, control, facts.slot, start)
+        await session.blocking(publication.check, control, facts, tables)
+        await self._publish(facts, tables)
+        self._due = self._unfinished(facts, tables)
+        if self._due:
+            walsender = await session.blocking(session.server.walsender)
+            try:
+                name = f"penstock_tmp_{secrets.token_hex(4)}"
+                self._due_at = await self._make_slot(walsender, name, True)
+            finally:
+                await session.blocking(walsender.close)
+        await self._save(facts)
+
+    async def _copy_only(self, facts: Facts | None, tables: Sequence[Relkind]) -> Facts:
+        """A copy without the log needs no slot: one transaction's snapshot is enough."""
+        if facts is not None and facts.slot:
+            raise ConfigError(
+                f"snapshot='only' makes no use of this pipeline's slot {facts.slot}",
+                hint="use snapshot='always', or another name for the copy",
+            )
+        at = await self._session.blocking(
+            rows, self._session.control, "SELECT pg_current_wal_lsn()::text"
+        )
+        self._due_at = parse_lsn(at[0][0])
+        facts = facts or Facts("", "", self._system, consistent=at[0][0])
+        self._due = self._unfinished(facts, tables)
+        await self._lock_due()
+        await self._save(facts)
+        return facts
+
+    def _unfinished(self, facts: Facts, tables: Sequence[Relkind]) -> list[Due]:
+        """The tables to copy; the rest is only followed from here on."""
+        policy, captured = self._config.snapshot, facts.captured
+        again = policy == "always" and self._first
+        due = []
+        for table in tables:
+            was = captured.get(table.text)
+            attempt = was.attempt if was else 0
+            new = was is None or was.oid != table.oid
+            done = self._state.start.get(snapshot_stream(table.text))
+            finished = attempt == 0 or (done is not None and done.value["attempt"] >= attempt)
+            if policy != "never" and (new or not finished or again):
+                due.append(Due(table, attempt + 1))
+            captured[table.text] = Captured(table.oid, attempt)
+        for name in captured.keys() - {table.text for table in tables}:
+            captured[name].oid = 0  # should it come back, it needs a new copy
+        return due
+
+    async def _publish(self, facts: Facts, tables: Sequence[Relkind]) -> None:
+        session, control, name = self._session, self._session.control, facts.publication
+        found = await session.blocking(publication.find, control, name)
+        if found is None:
+            if facts.temporary:
+                session.made_publication = name
+            found = await session.blocking(publication.create, control, name, tables)
+        else:
+            await session.blocking(publication.cover, control, found, tables)
+        facts.publication_oid = found.oid
+
+    async def _make_slot(self, walsender: Connection, name: str, temporary: bool) -> int:
+        """Make a slot; where tables are due, lock them before and adopt its snapshot after."""
+        session, timeout = self._session, self._config.slot_timeout
+        await self._lock_due()
+
+        def make() -> slot.Created:
+            return slot.create(
+                walsender, session.control, name, temporary=temporary, timeout=timeout
+            )
+
+        created = await session.blocking(make)
+        if session.reader is not None:
+            await session.blocking(session.reader.adopt, created.snapshot)
+        return created.consistent
+
+    async def _lock_due(self) -> None:
+        if self._due:
+            session = self._session
+            session.reader = await session.blocking(
+                SnapshotReader.lock,
+                session.server,
+                [due.table for due in self._due],
+                self._config.slot_timeout,
+            )
+
+    async def _save(self, facts: Facts) -> None:
+        """Remember all of it, and the attempts before any of their rows is seen."""
+        for due in self._due:
+            facts.captured[due.table.text].attempt = due.attempt
+        if facts.dump() != self._state.facts:
+            await self._state.save(facts.dump())
+
+
+def _start(main: Checkpoint | None, facts: Facts) -> int:
+    return checkpoint_lsn(main) if main is not None else parse_lsn(facts.consistent)
