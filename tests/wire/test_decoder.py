@@ -33,6 +33,7 @@ from tests.wire.payloads import (
     keepalive,
     message,
     orders,
+    orders_with,
     origin,
     relation,
     truncate,
@@ -341,6 +342,44 @@ def test_a_table_made_anew_has_another_oid_and_follows_the_old() -> None:
     assert isinstance(news, SchemaChange)
     assert news.before is not None
     assert (news.before.oid, news.after.oid) == (ORDERS, 17000)
+
+
+def test_a_table_made_anew_with_the_same_columns() -> None:
+    source = orders()
+    source.feed([begin(0x100), orders_again(17000), insert(17000, b"1", b"a", None)])
+    source.describe(ORDERS_FACTS)
+    (batch,) = source.feed([commit(0x100)])
+    assert [change.definition.oid for change in changes([batch])] == [17000]
+
+
+def orders_again(oid: int, identity: str = "d") -> bytes:
+    return relation(oid, "orders", ORDERS_COLUMNS, identity=identity)
+
+
+def test_under_full_identity_a_new_primary_key_is_asked_for() -> None:
+    """The log flags every column, before and after: only the catalog knows."""
+    source = orders_with("f", primary_key=())
+    row = insert(ORDERS, b"1", b"a", None)
+    source.feed([begin(0x100), orders_again(ORDERS, "f"), row])
+    source.describe(RelationFacts("0/9"))
+    (same,) = source.feed([commit(0x100)])
+    assert not any(isinstance(event, SchemaChange) for event in same)
+    source.feed([begin(0x200), orders_again(ORDERS, "f"), row])
+    source.describe(ORDERS_FACTS)
+    (keyed,) = source.feed([commit(0x200)])
+    (old,), (new,) = changes([same]), changes([keyed])
+    assert (old.key_values, new.key_values) == (None, (b"1",))
+    assert keyed.events[0] == SchemaChange(old.definition, new.definition)
+
+
+def test_under_full_identity_the_key_is_asked_for_in_each_session() -> None:
+    known = orders_with("f", primary_key=())._tables[ORDERS]
+    assert known is not None
+    source = decoder(known=[known])
+    source.feed([begin(0x100), orders_again(ORDERS, "f"), insert(ORDERS, b"1", b"a", None)])
+    source.describe(ORDERS_FACTS)
+    (batch,) = source.feed([commit(0x100)])
+    assert changes([batch])[0].key_values == (b"1",)
 
 
 def test_rows_of_unwanted_tables_are_skipped_but_counted() -> None:

@@ -62,6 +62,12 @@ def test_where_flags_say_nothing_the_catalog_says_the_key(identity: str) -> None
     assert key(then, primary=("new",), previous=before("c", "a")) == ("c", "a")
 
 
+def test_rows_from_before_a_primary_key_stay_without() -> None:
+    then = relation("f", "a", "b", "c")
+    keyless = make_table(then, RelationFacts("0/1"), None)
+    assert key(then, primary=("new",), previous=keyless) == ()
+
+
 @pytest.mark.parametrize("identity", ["f", "n"])
 def test_a_primary_key_that_the_stream_does_not_have_is_an_error(identity: str) -> None:
     then = relation(identity, "a", "b", "c")

@@ -142,7 +142,12 @@ class Decoder:
         if relation is None:
             raise ValueError("no relation needs facts")
         previous = self._previous(relation)
-        self._use(previous, make_table(relation, facts, previous))
+        table = make_table(relation, facts, previous)
+        if previous is not None and self._tables.get(relation.oid) == table:
+            self._announced.pop(relation.oid)
+            self._read_direct(previous)
+        else:
+            self._use(previous, previous if previous == table else table)
         self.needs = None
 
     def _decode(self) -> None:
@@ -285,7 +290,7 @@ class Decoder:
             self._tables[oid] = None
             return
         current = self._tables.get(oid)
-        if current is not None and same_shape(relation, current):
+        if current is not None and _is_known(relation, current):
             self._read_direct(current)
         else:
             self._announced[oid] = relation
@@ -296,7 +301,7 @@ class Decoder:
         if relation is None:
             return True
         known = self._previous(relation)
-        if self._tables.get(oid) is None and known is not None and same_shape(relation, known):
+        if self._tables.get(oid) is None and known is not None and _is_known(relation, known):
             self._use(known, known)
             return True
         self.needs = relation
@@ -427,6 +432,12 @@ class Decoder:
             )
             self._assembly.size += len(message.content)
         self._ordinal += 1
+
+
+def _is_known(relation: Relation, table: Table) -> bool:
+    """Whether nothing has to be asked: it is the same table, of the same shape, and its log tells
+    which columns are the key, which it does not under the identities full and nothing."""
+    return relation.oid == table.oid and relation.identity in "di" and same_shape(relation, table)
 
 
 def _pick(table: Table, values: Sequence[Raw]) -> list[Raw] | None:

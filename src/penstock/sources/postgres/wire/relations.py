@@ -98,7 +98,8 @@ def _key(relation: Relation, facts: RelationFacts, previous: Table | None) -> tu
 
     Under identity ``default`` and ``index`` the stream flags the key's columns: they are the
     truth of their time, and the catalog only lends their order. Under ``full`` and ``nothing``
-    the flags say nothing, so the catalog's primary key is taken if the stream has its columns.
+    the flags say nothing, so the catalog's primary key is taken if the stream has its columns;
+    if not, it is younger than these rows, and they have the key that they had.
     """
     if relation.identity in "di":
         ordered = facts.primary_key if relation.identity == "d" else facts.identity_index
@@ -109,7 +110,10 @@ def _key(relation: Relation, facts: RelationFacts, previous: Table | None) -> tu
         return flagged
     if set(facts.primary_key) <= set(relation.names):
         return facts.primary_key
-    if previous and previous.key_columns and set(previous.key_columns) <= set(relation.names):
+    if previous is not None and (
+        same_shape(relation, previous)
+        or (previous.key_columns and set(previous.key_columns) <= set(relation.names))
+    ):
         return previous.key_columns
     name = qualified(relation.schema, relation.name)
     missing = ", ".join(c for c in facts.primary_key if c not in relation.names)
