@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,6 +31,7 @@ from penstock.sources.postgres import session as session_module
 from tests.conftest import OwnServer
 from tests.support.follow import Follower, Remembered, run
 from tests.support.postgres import execute, fetch
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.server
 
@@ -467,3 +471,39 @@ def test_a_table_that_was_made_anew_is_copied_again(database: str) -> None:
     execute(database, "DROP TABLE orders", ORDERS)
     insert(database, 5)
     assert run(one_run(database, memory, snapshot="initial")) == [5]
+
+
+@pytest.mark.parametrize("version", ["16", "18"])
+def test_a_promoted_copy_is_followed_unless_it_lacks_what_we_delivered(
+    own_server: OwnServer, tmp_path: Path, version: str
+) -> None:
+    """Faults 13 and 14: the copy is recovered from before our last changes."""
+    server = own_server(version, restore_command="false").start()
+    dsn = server.dsn()
+    execute(dsn, ORDERS)
+    memory = Remembered()
+    insert(dsn, 1)
+    run(one_run(dsn, memory))
+    insert(dsn, 2)
+    server.stop()
+    backup = tmp_path / "backup"
+    subprocess.run(["cp", "-a", str(server.data), str(backup)], check=True)
+    server.start()
+    at_backup = Remembered()
+    at_backup.facts, at_backup.start = dict(memory.facts), dict(memory.start)
+    assert run(one_run(dsn, memory)) == [2]
+    insert(dsn, 3)
+    assert run(one_run(dsn, memory)) == [3]
+    server.stop()
+
+    shutil.rmtree(server.data)
+    (backup / "recovery.signal").touch()
+    subprocess.run(["cp", "-a", str(backup), str(server.data)], check=True)
+    server.start()
+    eventually(lambda: fetch(dsn, "SELECT 1 WHERE NOT pg_is_in_recovery()"))
+    with pytest.raises(DivergedError, match="timeline 1") as diverged:
+        run(one_run(dsn, memory))
+    assert diverged.value.exit_code == 4
+    insert(dsn, 4)
+    assert run(one_run(dsn, at_backup)) == [2, 4]
+    assert at_backup.start[MAIN].value["timeline"] == 2
