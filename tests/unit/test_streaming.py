@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from penstock.ports import Context, SourceState, StreamState
 from penstock.stores.memory import MemoryStore
 from penstock.testing import (
     ScriptedSource,
+    VirtualClock,
     batch,
     checkpoint,
     delete,
     insert,
     keepalive,
     read,
+    run_virtual,
     snapshot,
     table_of,
 )
@@ -178,6 +181,24 @@ def test_a_slow_loop_stops_the_source() -> None:
             return counting.given
 
     assert asyncio.run(main()) < 10
+
+
+def test_a_loop_that_works_for_an_hour_is_not_stuck() -> None:
+    async def main() -> list[int]:
+        script_ = ScriptedSource(script(1, 4), ends=True)
+        made = stream(script_, name="s", store="memory", autocommit=False)
+        pipeline = made._session._pipeline
+        pipeline.context = replace(pipeline.context, clock=VirtualClock())
+        got = []
+        async with made as changes:
+            async for change in changes:
+                got.append(change.row["id"])
+                await asyncio.sleep(1)  # the next batch arrives
+                await changes.commit()
+                await asyncio.sleep(3600)
+        return got
+
+    assert len(run_virtual(main())) == 8
 
 
 # -- what is remembered
@@ -350,6 +371,23 @@ def test_commit_after_the_stream_was_stopped_says_so() -> None:
             next(changes)
         with pytest.raises(DivergedError):
             changes.commit()
+
+
+def test_commit_inside_a_batch_after_the_stream_was_stopped_says_so() -> None:
+    failing = ScriptedSource([*script(1, 1), DivergedError("elsewhere")])
+
+    async def main() -> None:
+        async with stream(failing, name="s", store="memory", autocommit=False) as changes:
+            await anext(changes)
+            await until(lambda: failing.closed > 0)
+            await asyncio.sleep(0)
+            with pytest.raises(DivergedError):
+                await changes.commit()
+            assert (await anext(changes)).row["id"] == 11
+            with pytest.raises(DivergedError):
+                await anext(changes)
+
+    asyncio.run(main())
 
 
 # -- snapshots

@@ -103,8 +103,17 @@ class Handover:
         async with self.changed:
             await self.changed.wait_for(lambda: self._over or not self.owed)
             if self.owed:
-                self._raise()
-                raise PenstockError("the pipeline ended before this was saved: it will come again")
+                self._raise_ended()
+
+    async def remember(self, stream: str, mark: Mark) -> None:
+        """Save that the loop is done up to ``mark``, inside a batch. Raises as durable()."""
+        if self._over:
+            self._raise_ended()
+        await self.sink.remember(stream, mark)
+
+    def _raise_ended(self) -> None:
+        self._raise()
+        raise PenstockError("the pipeline ended before this was saved: it will come again")
 
     async def end(self, error: BaseException | None) -> None:
         """The pipeline is over."""
@@ -235,6 +244,11 @@ class HeldSource:
         """As the inner source; once that is delivered the loop ends."""
         self._target = await self._inner.head()
         return self._target
+
+    def waiting(self) -> bool:
+        """As the inner source; while the loop works, it is not the source that stands still."""
+        waiting = getattr(self._inner, "waiting", None)
+        return waiting is not None and not self._handover.held and bool(waiting())
 
     async def close(self) -> None:
         """Close the inner source."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, PenstockError
 from penstock.model import Batch, Change, Event, Mark
 from penstock.pipeline.observe import Report
 from penstock.pipeline.pipeline import Pipeline
@@ -115,7 +115,7 @@ class Session:
             await self._handover.done(self._finished)
         await self._handover.durable()
         if inside is not None:
-            await self._handover.sink.remember(*inside)
+            await self._handover.remember(*inside)
 
     async def finish(self, error: BaseException | None) -> None:
         """Stop; what the loop has got is done, unless it was left by an exception."""
@@ -125,7 +125,12 @@ class Session:
         failure: Exception | None = None
         if error is None and self._autocommit and not serving.done():
             try:
-                await self.commit()
+                async with asyncio.timeout(self._pipeline.drain_timeout):
+                    await self.commit()
+            except TimeoutError:
+                failure = PenstockError(
+                    "the source did not come back in time to save what is done: it will come again"
+                )
             except Exception as caught:  # noqa: BLE001  (raised when all is closed)
                 failure = caught
         await self._handover.close()

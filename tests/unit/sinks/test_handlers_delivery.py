@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from penstock import UNCHANGED, Change, Message, Park, Retry, SchemaError, SinkError, StuckError
+from penstock import (
+    UNCHANGED,
+    Change,
+    Message,
+    Park,
+    Retry,
+    SchemaError,
+    SinkError,
+    SinkUnavailableError,
+    StuckError,
+)
 from penstock.failpoints import Failpoint
 from penstock.model import Event, EventBatch, Mark, SchemaChange
 from penstock.ports import Context, Parked
@@ -151,6 +161,25 @@ def test_an_exception_that_futures_cannot_carry_is_a_failure_too() -> None:
 
     [parked] = Bench(bind(handler, "*", ()), retries=0).play(order(1))
     assert "StopIteration" in parked.reason
+
+
+def test_a_cancellation_from_inside_a_handler_is_a_failure_too() -> None:
+    async def handler(change: Change) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    [parked] = Bench(bind(handler, "*", ()), retries=1).play(order(1))
+    assert "was cancelled" in parked.reason
+
+
+def test_a_sinks_error_raised_by_a_handler_is_its_failure() -> None:
+    """It must not make the pipeline feed the handled changes again."""
+    handler = Recorder(2, error=lambda: SinkUnavailableError("my own queue is away"))
+    changes = [order(1), order(2)]
+    [parked] = Bench(bind(handler, "*", ()), retries=1).play(*changes)
+    assert parked.id == changes[1].id
+    assert handler.handled == [changes[0].id, changes[1].id, changes[1].id]
 
 
 def test_a_failing_handler_is_called_again_five_times_in_about_thirty_seconds() -> None:

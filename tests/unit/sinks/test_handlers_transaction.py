@@ -224,11 +224,29 @@ def test_a_crash_anywhere_leaves_writes_and_checkpoint_together(
 
 
 def test_the_copy_that_comes_second_is_fenced_off(warehouse: Warehouse) -> None:
-    async def main() -> None:
-        first, second = pipeline(warehouse), pipeline(warehouse)
-        await asyncio.gather(first.serve(), second.serve())
+    one = batch(1, line(1, 5))
 
-    with pytest.raises(FencedError):
-        asyncio.run(main())
-    asyncio.run(pipeline(warehouse).serve())
-    assert warehouse.free == START - 2 * (1 + 2 + 3 + 4 + 5)
+    async def main() -> None:
+        copies = []
+        for _ in range(2):
+            app = App("stock", "postgresql://nowhere/")
+            app.on("public.lines")(with_session)
+            store, sink = SqlStore(warehouse.url), app.sink()
+            context = Context("stock", sink.name, store=store)
+            await store.open(context)
+            await sink.open(context)
+            assert await sink.resume("main") is None
+            copies.append((store, sink))
+        try:
+            await copies[0][1].write(one)
+            assert await copies[0][1].flush() == one.last
+            await copies[1][1].write(one)
+            with pytest.raises(FencedError):
+                await copies[1][1].flush()
+        finally:
+            for store, sink in copies:
+                await sink.close()
+                await store.close()
+
+    asyncio.run(main())
+    assert warehouse.free == START - 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from penstock.errors import (
     ConfigError,
@@ -23,6 +23,9 @@ from penstock.sinks.handlers.parking import Parking
 from penstock.sinks.handlers.policy import Park, Policy, Retry
 from penstock.sinks.handlers.transaction import Unit
 from penstock.sinks.handlers.workers import Workers
+
+_WHOLE_TRANSACTION: Final = (FencedError, SinkUnavailableError)
+"""Failures after which no single call can be tried again."""
 
 Describe: TypeAlias = Callable[[Context], Awaitable[Iterable[Table]]]
 
@@ -78,6 +81,11 @@ class HandlersSink:
         self._last: Mark | None = None
         self._unit: Unit | None = None
         self._workers: Workers | None = None
+
+    @property
+    def stores_checkpoints(self) -> bool:
+        """Whether the handlers' own transactions move the checkpoint."""
+        return self._kind is not None
 
     async def open(self, context: Context) -> None:
         """Start the worker threads and read which keys are parked."""
@@ -290,9 +298,9 @@ class HandlersSink:
                 logger.info("handler %s %s", handler.name, asked)
             except Park as verdict:
                 return verdict
-            except (FencedError, SinkUnavailableError):
-                raise
-            except Exception as error:  # noqa: BLE001  (the policy decides what follows)
+            except Exception as error:
+                if self._unit is not None and isinstance(error, _WHOLE_TRANSACTION):
+                    raise
                 wait = next(waits, None) if retry else None
                 if wait is None:
                     return error
@@ -310,6 +318,16 @@ class HandlersSink:
             await self._context.clock.sleep(cast("float", wait))
 
     async def _call(self, handler: Handler, argument: object) -> None:
+        try:
+            await self._call_once(handler, argument)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: the handler awaited something that was cancelled.
+            raise RuntimeError("what the handler awaited was cancelled") from error
+
+    async def _call_once(self, handler: Handler, argument: object) -> None:
         unit, workers = self._unit, self._workers
         assert workers is not None
         function = handler.function
