@@ -599,6 +599,11 @@ def test_a_length_is_never_believed() -> None:
         orders().feed([begin(0x100), row])
 
 
+def test_a_message_shorter_than_announced() -> None:
+    with pytest.raises(ProtocolError, match="5 bytes announced, 4 left"):
+        orders().feed([begin(0x100), message("audit", b"12345")[:-1]])
+
+
 def test_describe_without_a_need_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no relation"):
         decoder().describe(RelationFacts("0/1"))

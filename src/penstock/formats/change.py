@@ -56,6 +56,7 @@ class ChangeFormat:
             if (
                 after is None
                 or event.values_before is not None
+                or event.key_new is not None
                 or event.key_old is not None
                 or event.part
             ):
@@ -105,14 +106,14 @@ def _frame(origin: Origin) -> _Frame:
 def _general(change: Change[Any], compiled: json.TableJson, frame: _Frame) -> Record:
     """The record of any change at all."""
     table = compiled.table
-    key = json.key(table, change.key_values)
+    key = compiled.key_of(change)
     old_key = json.key(table, change.key_old) or NULL
     before = after = NULL
     unchanged: list[str] = []
     if change.values_before is not None:
-        before, _ = json.row(table, change.values_before)
+        before, _ = compiled.any_row(change.values_before)
     if change.values_after is not None:
-        after, unchanged = json.row(table, change.values_after)
+        after, unchanged = compiled.any_row(change.values_after)
     ordinal = b"%d" % change.ordinal + (b".%d" % change.part if change.part else b"")
     middle = frame.middle.replace(b"[]", orjson.dumps(unchanged), 1)
     value = b"".join(

@@ -27,16 +27,11 @@ class RowFormat:
 
     def record(self, change: Change[Any]) -> Record:
         """The record of one change. Raises DecodeError for a value that cannot be JSON."""
-        table = change.definition
-        topic = change.route or table.text
-        after = change.values_after
+        topic = change.route or change.table
         if change.operation == "truncate":
             return Record(topic, None, None, {**change.headers, "op": "truncate"})
-        if after is None:
-            return Record(topic, json.key(table, change.key_values), None, change.headers)
-        compiled = self._compiled.of(table)
-        try:
-            return Record(topic, compiled.key(after), compiled.row(after), change.headers)
-        except json.IRREGULAR:
-            value, _ = json.row(table, after)
-            return Record(topic, json.key(table, change.key_values), value, change.headers)
+        compiled = self._compiled.of(change.definition)
+        value = None
+        if change.values_after is not None:
+            value, _ = compiled.any_row(change.values_after)
+        return Record(topic, compiled.key_of(change), value, change.headers)

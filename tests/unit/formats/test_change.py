@@ -148,6 +148,18 @@ def test_the_route_is_the_topic_and_headers_go_along() -> None:
     assert value(change)["id"] == value(change)["mark"] == change.id == "0/1543558:0.2"
 
 
+def test_the_route_of_a_plain_change() -> None:
+    change: Change = Change("insert", ORDERS, ORIGIN, 0, None, [b"1", None, None])
+    change.route = "orders.eu"
+    assert ChangeFormat().record(change).topic == "orders.eu"
+
+
+def test_a_key_that_was_set_apart_from_the_row_is_the_key() -> None:
+    change: Change = Change("update", ORDERS, ORIGIN, 0, None, [b"1", None, None], key=[b"9"])
+    assert ChangeFormat().record(change).key == b'{"id":9}'
+    assert value(change)["key"] == {"id": 9}
+
+
 def test_records_of_a_batch_are_those_of_its_changes_in_order() -> None:
     other = Origin("0/2000000", Transaction("743", 1), 0x2000000)
     events: list[Event] = [
