@@ -20,10 +20,12 @@ class Captured:
     ----------
     oid: 0 for a table that was captured once and is not now.
     attempt: 0 for a table without a snapshot.
+    entry: OID of what names it in the publication; 0 where nothing names it alone.
     """
 
     oid: int
     attempt: int = 0
+    entry: int = 0
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Facts:
     Parameters
     ----------
     consistent: where the slot began; empty while only intended.
+    operations: which the publication sends.
     captured: by table name.
     tables: by OID, shapes that the log showed, with the catalog's facts of their time.
     """
@@ -46,6 +49,7 @@ class Facts:
     temporary: bool = False
     publication_oid: int = 0
     consistent: str = ""
+    operations: tuple[str, ...] = ()
     captured: dict[str, Captured] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
 
@@ -58,7 +62,8 @@ class Facts:
             "system": self.system,
             "temporary": self.temporary,
             "consistent": self.consistent,
-            "captured": {name: [c.oid, c.attempt] for name, c in self.captured.items()},
+            "operations": list(self.operations),
+            "captured": {name: [c.oid, c.attempt, c.entry] for name, c in self.captured.items()},
             "tables": [dump_table(table) for table in self.tables.values()],
         }
 
@@ -73,6 +78,7 @@ class Facts:
             data["temporary"],
             data["publication_oid"],
             data["consistent"],
+            tuple(data["operations"]),
             {name: Captured(*values) for name, values in data["captured"].items()},
             {table.oid: table for table in tables},
         )

@@ -6,7 +6,7 @@ lost (PostgreSQL 18), or stops the slot for good (15). One that was there before
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,14 +34,18 @@ class Publication:
     oid: tells it from one that was made anew under its name.
     ours: whether penstock made it (its comment says so).
     via_root: ``publish_via_partition_root``.
-    members: OIDs of its tables; a partitioned table by its root.
+    operations: which it sends: insert, update, delete, truncate.
+    members: by the OIDs of its tables (a partitioned table by its root) the OIDs of the entries
+        that name them; 0 for a table that is there by its schema, or with all tables. An entry
+        that was made anew, or whose row filter or column list was changed, has another one.
     """
 
     name: str
     oid: int
     ours: bool
     via_root: bool
-    members: frozenset[int]
+    operations: frozenset[str]
+    members: Mapping[int, int]
 
 
 def find(connection: Connection, name: str) -> Publication | None:
@@ -50,9 +54,15 @@ def find(connection: Connection, name: str) -> Publication | None:
         connection,
         """
         SELECT p.oid::int8, obj_description(p.oid, 'pg_publication') = %s, p.pubviaroot,
-               ARRAY(SELECT c.oid::int8 FROM pg_publication_tables t
+               array_remove(ARRAY[CASE WHEN p.pubinsert THEN 'insert' END,
+                                  CASE WHEN p.pubupdate THEN 'update' END,
+                                  CASE WHEN p.pubdelete THEN 'delete' END,
+                                  CASE WHEN p.pubtruncate THEN 'truncate' END], NULL),
+               ARRAY(SELECT ARRAY[c.oid::int8, coalesce(r.oid::int8, 0)]
+                     FROM pg_publication_tables t
                      JOIN pg_namespace n ON n.nspname = t.schemaname
                      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+                     LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
                      WHERE t.pubname = p.pubname)
         FROM pg_publication p WHERE p.pubname = %s
         """,
@@ -61,8 +71,10 @@ def find(connection: Connection, name: str) -> Publication | None:
     )
     if not found:
         return None
-    oid, ours, via_root, members = found[0]
-    return Publication(name, oid, bool(ours), via_root, frozenset(members))
+    oid, ours, via_root, operations, members = found[0]
+    return Publication(
+        name, oid, bool(ours), via_root, frozenset(operations), dict(map(tuple, members))
+    )
 
 
 def create_sql(name: str, tables: Sequence[Relkind]) -> str:
@@ -98,7 +110,8 @@ def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> No
     ----------
     tables: those that exist; a dropped one is not missed.
 
-    Raises GapError when the publication is gone, was made anew, or lacks a captured table.
+    Raises GapError when the publication is gone, was made anew or for fewer operations, lacks a
+    captured table, or has it on other terms: since when, nobody knows.
     """
     found = find(connection, facts.publication)
     if found is None or found.oid != facts.publication_oid:
@@ -107,19 +120,32 @@ def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> No
             "to us",
             hint=_TAKE_A_NEW_COPY,
         )
-    captured = {was.oid for was in facts.captured.values()}
-    missing = captured - found.members
-    if lost := [table.text for table in tables if table.oid in missing]:
+    if withheld := set(facts.operations) - found.operations:
         raise GapError(
-            f"{', '.join(lost)} was taken out of the publication {facts.publication}: "
-            "what was written since is lost to us",
+            f"the publication {facts.publication} does not send {', '.join(sorted(withheld))} any "
+            "more: what was written since is lost to us",
             hint=_TAKE_A_NEW_COPY,
-            table=lost[0],
         )
+    captured = {was.oid: was.entry for was in facts.captured.values() if was.oid}
+    for table in tables:
+        if table.oid not in captured:
+            continue
+        before, now = captured[table.oid], found.members.get(table.oid)
+        if now is None or (before and now and before != now):
+            what = "taken out of" if now is None else "made anew, or with another row filter, in"
+            raise GapError(
+                f"{table.text} was {what} the publication {facts.publication}: "
+                "what was written since is lost to us",
+                hint=_TAKE_A_NEW_COPY,
+                table=table.text,
+            )
 
 
-def cover(connection: Connection, publication: Publication, tables: Sequence[Relkind]) -> None:
-    """Make the publication hold all tables; only one that is ours is changed.
+def cover(
+    connection: Connection, publication: Publication, tables: Sequence[Relkind]
+) -> Publication:
+    """Make the publication hold all tables, and say what it is then; only one that is ours is
+    changed.
 
     Raises ConfigError when somebody else's publication lacks a table, or sends partitions by
     their leaves.
@@ -133,7 +159,7 @@ def cover(connection: Connection, publication: Publication, tables: Sequence[Rel
             "SET (publish_via_partition_root = true)",
         )
     if not missing:
-        return
+        return publication
     sql = extend_sql(publication.name, missing)
     if not publication.ours:
         raise ConfigError(
@@ -142,6 +168,9 @@ def cover(connection: Connection, publication: Publication, tables: Sequence[Rel
             table=missing[0].text,
         )
     _execute(connection, sql)
+    extended = find(connection, publication.name)
+    assert extended is not None
+    return extended
 
 
 def drop(connection: Connection, name: str) -> bool:

@@ -8,7 +8,7 @@ our place. Anything else is for people to decide.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,18 +74,20 @@ class Startup:
         self._first = first
         self._due: Sequence[Due] = ()
         self._due_at = 0
+        self._entries: Mapping[int, int] = {}
         self._system = ""
         self._timeline = 0
 
     async def run(self) -> Plan:
         """Connect, judge, and make. Raises as :meth:`PostgresSource.open`."""
         session, config, state = self._session, self._config, self._state
-        await session.connect()
+        facts = Facts.load(state.facts) if state.facts else None
+        await session.connect_control()
         control = session.control
-        tables = await session.blocking(catalog.captured, control, config.tables)
+        known_tables = facts.captured if facts is not None and facts.consistent else ()
+        tables = await session.blocking(catalog.captured, control, config.tables, known_tables)
         await session.blocking(check.require, control, session.server, config, tables)
         await session.connect_walsender()
-        facts = Facts.load(state.facts) if state.facts else None
         main = state.start.get(MAIN)
         known: dict[str, Any] = {"system": facts.system} if facts else {}
         self._system, self._timeline = await session.blocking(
@@ -161,7 +163,7 @@ class Startup:
         await self._publish(facts, tables)
         self._due = self._unfinished(facts, tables)
         if self._due:
-            walsender = await session.blocking(session.server.walsender)
+            walsender = await session.connect(session.server.walsender)
             try:
                 name = f"penstock_tmp_{secrets.token_hex(4)}"
                 self._due_at = await self._make_slot(walsender, name, True)
@@ -212,8 +214,10 @@ class Startup:
                 session.made_publication = name
             found = await session.blocking(publication.create, control, name, tables)
         else:
-            await session.blocking(publication.cover, control, found, tables)
+            found = await session.blocking(publication.cover, control, found, tables)
         facts.publication_oid = found.oid
+        facts.operations = tuple(sorted(found.operations))
+        self._entries = found.members
 
     async def _make_slot(self, walsender: Connection, name: str, temporary: bool) -> int:
         """Make a slot; where tables are due, lock them before and adopt its snapshot after."""
@@ -233,17 +237,16 @@ class Startup:
     async def _lock_due(self) -> None:
         if self._due:
             session = self._session
-            session.reader = await session.blocking(
-                SnapshotReader.lock,
-                session.server,
-                [due.table for due in self._due],
-                self._config.slot_timeout,
-            )
+            session.reader = SnapshotReader(await session.connect(session.server.connect))
+            tables = [due.table for due in self._due]
+            await session.blocking(session.reader.lock, tables, self._config.slot_timeout)
 
     async def _save(self, facts: Facts) -> None:
         """Remember all of it, and the attempts before any of their rows is seen."""
         for due in self._due:
             facts.captured[due.table.text].attempt = due.attempt
+        for captured in facts.captured.values():
+            captured.entry = self._entries.get(captured.oid, 0)
         if facts.dump() != self._state.facts:
             await self._state.save(facts.dump())
 

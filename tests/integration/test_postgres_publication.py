@@ -1,0 +1,88 @@
+"""What others do to our publication and our tables: never a silent loss."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.errors import GapError
+from penstock.model import Change
+from penstock.sources.postgres import source as source_module
+from tests.support.follow import Follower, Remembered, run
+from tests.support.postgres import execute
+
+pytestmark = pytest.mark.server
+
+TABLES = ("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+EDITS = {
+    "taken out and back": [
+        "ALTER PUBLICATION penstock_shop DROP TABLE t",
+        "INSERT INTO t VALUES (2)",
+        "ALTER PUBLICATION penstock_shop ADD TABLE t",
+    ],
+    "fewer operations": [
+        "ALTER PUBLICATION penstock_shop SET (publish = 'update')",
+        "INSERT INTO t VALUES (2)",
+    ],
+    "row filter": [
+        "ALTER PUBLICATION penstock_shop SET TABLE t WHERE (id > 5), u",
+        "INSERT INTO t VALUES (2)",
+    ],
+}
+
+
+@pytest.fixture
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.0)
+
+
+def follower(dsn: str, memory: Remembered, snapshot: str = "never") -> Follower:
+    return Follower(dsn, memory, tables=["public.t", "public.u"], snapshot=snapshot)
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_publication_that_was_edited_while_we_were_away_is_a_gap(
+    database: str, edit: list[str]
+) -> None:
+    execute(database, *TABLES)
+    memory = Remembered()
+
+    async def read() -> list[Change]:
+        async with follower(database, memory) as source:
+            return await source.changes()
+
+    run(read())
+    assert run(read()) == []
+    execute(database, *edit)
+    with pytest.raises(GapError, match="lost to us"):
+        run(read())
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_publication_that_is_edited_while_we_read_is_a_gap(
+    database: str, edit: list[str]
+) -> None:
+    execute(database, *TABLES)
+
+    async def read() -> None:
+        async with follower(database, Remembered()) as source:
+            await source.changes()
+            execute(database, *edit)
+            await source.changes()
+
+    with pytest.raises(GapError, match="lost to us"):
+        run(read())
+
+
+def test_a_publication_of_all_tables_may_grow(database: str) -> None:
+    execute(database, *TABLES, "CREATE PUBLICATION penstock_shop FOR ALL TABLES")
+    memory = Remembered()
+
+    async def read() -> list[int]:
+        async with follower(database, memory) as source:
+            execute(database, "INSERT INTO t SELECT count(*) + 1 FROM t")
+            return [change.row["id"] for change in await source.changes()]
+
+    assert run(read()) == [1]
+    execute(database, "CREATE TABLE v (id int PRIMARY KEY)")
+    assert run(read()) == [2]
