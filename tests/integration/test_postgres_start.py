@@ -507,3 +507,52 @@ def test_a_promoted_copy_is_followed_unless_it_lacks_what_we_delivered(
     insert(dsn, 4)
     assert run(one_run(dsn, at_backup)) == [2, 4]
     assert at_backup.start[MAIN].value["timeline"] == 2
+
+
+@pytest.mark.parametrize("wait", ["slot", "lock"])
+def test_a_start_that_waits_can_be_stopped(database: str, wait: str) -> None:
+    execute(database, ORDERS)
+    memory = Remembered()
+
+    async def scenario() -> None:
+        with psycopg.connect(database) as other:
+            if wait == "slot":
+                other.execute("INSERT INTO orders VALUES (1, 'open')")
+            follower = Follower(database, memory, snapshot="initial", failpoints=failpoints)
+            opening = asyncio.ensure_future(follower.open())
+            await asyncio.wait_for(reached.wait(), 10)
+            await asyncio.sleep(0.5)
+            started = time.monotonic()
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            assert time.monotonic() - started < 5
+            other.rollback()
+            if holder:
+                holder.pop().close()
+
+    reached = asyncio.Event()
+    failpoints = Failpoints()
+    holder: list[psycopg.Connection[Any]] = []
+
+    def hold(_: int) -> None:
+        if wait == "lock":
+            holder.append(psycopg.connect(database))
+            holder[0].execute("ALTER TABLE orders ADD note text")
+        reached.set()
+
+    failpoints.arm(Failpoint.PUBLICATION_CREATED, hold)
+    run(scenario())
+    assert fetch(database, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    assert run(one_run(database, memory, snapshot="initial")) == []
+
+
+def test_a_table_that_was_dropped_still_gives_what_the_log_has(database: str) -> None:
+    execute(database, ORDERS)
+    memory = Remembered()
+    run(one_run(database, memory))
+    insert(database, 1)
+    execute(database, "DROP TABLE orders")
+    assert run(one_run(database, memory)) == [1]
+    with pytest.raises(ConfigError, match=r"no table public\.orders"):
+        run(one_run(database, Remembered(), pipeline="other"))

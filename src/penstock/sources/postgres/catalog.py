@@ -7,7 +7,7 @@ for what the log leaves out (:class:`~penstock.sources.postgres.wire.relations.R
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -90,8 +90,15 @@ def user_tables(connection: Connection) -> list[Relkind]:
     return [Relkind(*row) for row in found]
 
 
-def captured(connection: Connection, patterns: Sequence[str]) -> list[Relkind]:
+def captured(
+    connection: Connection, patterns: Sequence[str], before: Collection[str] = ()
+) -> list[Relkind]:
     """The tables behind the patterns, without unlogged ones that only a ``*`` names.
+
+    Parameters
+    ----------
+    before: tables that were captured by the last run. One that was dropped since may still have
+        changes in the log, and is no error.
 
     Raises ConfigError for a pattern without ``*`` that names no table (or an unlogged one, or a
     partition), and when there is no table at all.
@@ -101,6 +108,8 @@ def captured(connection: Connection, patterns: Sequence[str]) -> list[Relkind]:
         if "*" in pattern:
             continue
         table = next((table for table in known if table.text == pattern), None)
+        if table is None and pattern in before:
+            continue
         if table is None:
             raise _no_such_table(connection, pattern, known)
         if table.unlogged:
@@ -110,7 +119,7 @@ def captured(connection: Connection, patterns: Sequence[str]) -> list[Relkind]:
                 table=pattern,
             )
     chosen = [t for t in known if not t.unlogged and wanted(patterns, t.schema, t.name)]
-    if not chosen:
+    if not chosen and not before:
         raise ConfigError(
             f"no table matches {', '.join(patterns)}",
             hint="tables are named schema.table, with * for any characters"

@@ -25,8 +25,8 @@ _Arguments = TypeVarTuple("_Arguments")
 class Session:
     """An ordinary connection, a walsender's, and a snapshot's reader while there is one.
 
-    Blocking calls run in threads, one at a time: ``close`` must not pull a connection away from a
-    thread that uses it.
+    Blocking calls run in threads, one at a time: ``close`` cancels what the server is doing for
+    us, and must not pull a connection away from a thread that uses it.
 
     Attributes
     ----------
@@ -38,17 +38,28 @@ class Session:
         self.context = context
         self.reader: SnapshotReader | None = None
         self.made_publication = ""
+        self._connections: list[Connection] = []
         self._control: Connection | None = None
         self._walsender: Connection | None = None
         self._using = threading.Lock()
 
-    async def connect(self) -> None:
+    async def connect(self, connect: Callable[[], Connection]) -> Connection:
+        """A connection that goes with the session."""
+
+        def connected() -> Connection:
+            connection = connect()
+            self._connections.append(connection)
+            return connection
+
+        return await self.blocking(connected)
+
+    async def connect_control(self) -> None:
         """Open the ordinary connection."""
-        self._control = await self.blocking(self.server.connect)
+        self._control = await self.connect(self.server.connect)
 
     async def connect_walsender(self) -> None:
         """Open the walsender's."""
-        self._walsender = await self.blocking(self.server.walsender)
+        self._walsender = await self.connect(self.server.walsender)
 
     @property
     def control(self) -> Connection:
@@ -65,6 +76,7 @@ class Session:
     def take_walsender(self) -> Connection:
         """The walsender's connection, which is the caller's own from here on."""
         taken, self._walsender = self.walsender, None
+        self._connections.remove(taken)
         return taken
 
     async def blocking(self, call: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
@@ -107,23 +119,22 @@ class Session:
     async def close(self) -> None:
         """Disconnect. Safe to call twice."""
         if self._using.locked():
-            for connection in (self._control, self._walsender):
-                if connection is not None and not connection.closed:
+            for connection in self._connections:
+                if not connection.closed:
                     await asyncio.to_thread(connection.cancel)
         await self.close_reader()
         await self.blocking(self._disconnect)
 
     def _disconnect(self) -> None:
         psycopg = driver("psycopg", "postgres")
-        if self._control is not None and self.made_publication:
+        if self.made_publication:
             try:
-                publication.drop(self._control, self.made_publication)
+                publication.drop(self.control, self.made_publication)
             except (psycopg.Error, PenstockError) as error:
                 self.context.logger.warning(
                     "the publication %s stays on the server: %s", self.made_publication, error
                 )
         self.made_publication = ""
-        for connection in (self._control, self._walsender):
-            if connection is not None:
-                connection.close()
-        self._control = self._walsender = None
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()

@@ -251,7 +251,7 @@ def _blockers(control: Connection) -> str:
         SELECT 'prepared transaction ' || quote_literal(gid) FROM pg_prepared_xacts
         """,
     )
-    return "; ".join(text for (text,) in found) or "they have ended just now"
+    return "; ".join(text for (text,) in found) or "none that our role may see"
 
 
 def drop(connection: Connection, name: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from penstock.errors import ConnectionLostError, PrivilegeError, SourceError
 from penstock.registry import driver
 from penstock.sources.postgres.catalog import Published, Relkind, published
-from penstock.sources.postgres.connection import Connection, Server, literal, quote
+from penstock.sources.postgres.connection import Connection, literal, quote
 
 BLOCK: Final = 1 << 20
 """Bytes of rows that are read at once, about."""
@@ -84,9 +84,8 @@ class SnapshotReader:
         self._using = threading.Lock()
         self._closed = False
 
-    @classmethod
-    def lock(cls, server: Server, tables: Sequence[Relkind], timeout: float) -> SnapshotReader:
-        """Connect and lock the tables against being rewritten or dropped; rows stay writable.
+    def lock(self, tables: Sequence[Relkind], timeout: float) -> None:
+        """Lock the tables against being rewritten or dropped; their rows stay writable.
 
         Raises
         ------
@@ -94,27 +93,22 @@ class SnapshotReader:
         SourceError: a lock was not to be had within ``timeout`` seconds.
         """
         psycopg = driver("psycopg", "postgres")
-        connection = server.connect()
-        try:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            _execute(connection, f"SET LOCAL lock_timeout = {int(timeout * 1000)}")
-            for table in tables:
-                try:
-                    _execute(connection, f"LOCK TABLE {table.sql} IN ACCESS SHARE MODE")
-                except psycopg.errors.LockNotAvailable:
-                    raise SourceError(
-                        f"{table.text} could not be locked for reading within {timeout:g} s",
-                        hint="a statement that changes the table holds it; see SELECT * FROM "
-                        "pg_locks WHERE mode = 'AccessExclusiveLock'",
-                        table=table.text,
-                    ) from None
-                except psycopg.errors.InsufficientPrivilege:
-                    raise may_not_read(table) from None
-        except BaseException:
-            connection.close()
-            raise
-        return cls(connection)
+        connection = self.connection
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        _execute(connection, f"SET LOCAL lock_timeout = {int(timeout * 1000)}")
+        for table in tables:
+            try:
+                _execute(connection, f"LOCK TABLE {table.sql} IN ACCESS SHARE MODE")
+            except psycopg.errors.LockNotAvailable:
+                raise SourceError(
+                    f"{table.text} could not be locked for reading within {timeout:g} s",
+                    hint="a statement that changes the table holds it; see SELECT * FROM "
+                    "pg_locks WHERE mode = 'AccessExclusiveLock'",
+                    table=table.text,
+                ) from None
+            except psycopg.errors.InsufficientPrivilege:
+                raise may_not_read(table) from None
 
     def adopt(self, snapshot: str) -> None:
         """See what that exported snapshot sees; it may then end."""

@@ -1,0 +1,51 @@
+"""What the server says about replication, and which of our errors it is."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from penstock.errors import (
+    ConnectionLostError,
+    GapError,
+    PenstockError,
+    PrivilegeError,
+    SlotMissingError,
+    StuckError,
+)
+from penstock.ports import Context
+from penstock.sources.postgres import slot
+from penstock.sources.postgres.config import Postgres
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (errors.UndefinedObject('publication "p" does not exist'), GapError),
+        (errors.UndefinedObject('replication slot "s" does not exist'), SlotMissingError),
+        (errors.ObjectNotInPrerequisiteState("invalidated due to wal_removed"), GapError),
+        (errors.InsufficientPrivilege("permission denied"), PrivilegeError),
+        (errors.AdminShutdown("terminating connection"), ConnectionLostError),
+        (errors.ConnectionFailure("gone"), ConnectionLostError),
+        (psycopg.OperationalError("server closed the connection"), ConnectionLostError),
+    ],
+)
+def test_known_errors(error: Exception, ours: type[PenstockError]) -> None:
+    explained = slot.explain(error, "s", "p")
+    assert type(explained) is ours
+
+
+def test_the_same_failure_at_the_same_place_is_stuck() -> None:
+    """Fault 40: a value that is too large for text fails for ever."""
+    source = Postgres(dsn="host=127.0.0.1 password=c4nary").build()
+    source._context = Context("shop", "source")
+    source._reached = 0x1543558
+    too_large = errors.InternalError_("invalid memory alloc request size 1258291203 c4nary")
+    assert isinstance(source._explain(too_large), ConnectionLostError)
+    stuck = source._explain(too_large)
+    assert isinstance(stuck, StuckError)
+    assert "0/1543558" in stuck.message
+    assert "c4nary" not in str(stuck)
+    source._reached += 1
+    assert isinstance(source._explain(too_large), ConnectionLostError)
