@@ -62,6 +62,7 @@ class Runner:
         self.ledger = Ledger(sinks, {})
         self.drained = False
         self.caught_up = False
+        self._ended = False
         self._lanes = [
             Lane(
                 name,
@@ -141,6 +142,8 @@ class Runner:
                 for task in (*tasks, watch):
                     task.cancel()
             self.drained = True
+            if self._until_caught_up and self._ended:
+                self.caught_up = True
         except BaseExceptionGroup as failures:
             raise _first(failures) from failures
 
@@ -245,6 +248,7 @@ class Runner:
             sequence = self.ledger.admit(item)
             for lane in self._lanes:
                 await lane.put(sequence, item)
+        self._ended = True
 
     def _end_reading(self) -> None:
         if self._interrupt is not None and not self._interrupt.done():

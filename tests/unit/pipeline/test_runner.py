@@ -69,6 +69,14 @@ def test_changes_arrive_in_order_and_are_acknowledged() -> None:
     assert (report.changes, report.caught_up, report.state) == (3, True, "stopped")
 
 
+def test_a_source_that_ends_is_caught_up_with() -> None:
+    """``snapshot = "only"`` has no head: its end is the end."""
+    first = read("t", {"id": 1})
+    source, sink = ScriptedSource(snapshot(first.definition, [first], at=3), ends=True), MemorySink()
+    report = run_virtual(pipeline(source, sink).serve(until_caught_up=True))
+    assert (report.changes, report.drained, report.caught_up) == (1, True, True)
+
+
 def test_saved_before_acknowledged() -> None:
     order: list[str] = []
 
@@ -233,6 +241,21 @@ def test_a_stop_that_cannot_drain_says_so() -> None:
     report = run_virtual(main())
     assert not report.drained
     assert not held.inner.flushed  # type: ignore[attr-defined]
+
+
+def test_a_stop_before_anything_was_read_leaves_at_once() -> None:
+    away = SinkUnavailableError("away")
+    sink = FlakySink(MemorySink(), [Fault("open", n, error=away) for n in range(1, 100)])
+    made = pipeline(ScriptedSource([one(1)]), sink, drain_timeout=1000)
+
+    async def main() -> float:
+        run = asyncio.ensure_future(made.serve())
+        await asyncio.sleep(1)
+        made.stop()
+        await run
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) < 2
 
 
 def test_a_barrier_waits_until_all_is_saved() -> None:
