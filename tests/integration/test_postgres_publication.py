@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from penstock.errors import GapError
+from penstock.errors import ConnectionLostError, GapError
 from penstock.model import Change
 from penstock.sources.postgres import source as source_module
 from tests.support.follow import Follower, Remembered, run
@@ -86,3 +88,57 @@ def test_a_publication_of_all_tables_may_grow(database: str) -> None:
     assert run(read()) == [1]
     execute(database, "CREATE TABLE v (id int PRIMARY KEY)")
     assert run(read()) == [2]
+
+
+REPLACED = {
+    "made anew": ["DROP TABLE t", TABLES[0], "INSERT INTO t VALUES (2)"],
+    "swapped": [
+        "CREATE TABLE new (LIKE t INCLUDING ALL)",
+        "ALTER TABLE t RENAME TO old",
+        "ALTER TABLE new RENAME TO t",
+        "INSERT INTO t VALUES (2)",
+    ],
+}
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("replaced", REPLACED.values(), ids=REPLACED)
+def test_a_table_that_is_replaced_while_we_read_is_published_and_copied(
+    database: str, replaced: list[str]
+) -> None:
+    execute(database, *TABLES, "INSERT INTO t VALUES (1)")
+
+    async def read() -> None:
+        async with follower(database, Remembered(), "initial") as source:
+            await source.changes()
+            execute(database, *replaced)
+            with pytest.raises(ConnectionLostError, match=r"public\.t is another table now"):
+                await source.changes()
+            await source.reopen()
+            execute(database, "INSERT INTO t VALUES (3)")
+            await source.changes()
+            assert set(source.replica["public.t"]) == {(b"2",), (b"3",)}
+
+    run(read())
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize(
+    "moved", ["ALTER TABLE t RENAME TO old", "ALTER TABLE t SET SCHEMA other", "DROP TABLE t"]
+)
+def test_a_table_that_goes_away_while_we_read_is_told(
+    database: str, moved: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(database, *TABLES, "CREATE SCHEMA other")
+
+    async def read() -> None:
+        async with follower(database, Remembered()) as source:
+            await source.changes()
+            execute(database, moved)
+            await source.changes()
+            await source.changes()
+
+    with caplog.at_level(logging.WARNING):
+        run(read())
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("public.t was ")

@@ -36,7 +36,7 @@ from penstock.model.stream import MAIN, snapshot_mark, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
 from penstock.sources.postgres import catalog, check, position, publication, slot
-from penstock.sources.postgres.catalog import Published
+from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.connection import Server, command, quote, rows
 from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.link import Link
@@ -98,7 +98,10 @@ class PostgresSource:
         self._target: int | None = None
         self._reached = 0
         self._reached_at = self._checked_at = context.clock.monotonic()
+        self._missed: set[str] = set()
         self._server.name_sessions(context.pipeline)
+        if self._server.weak and not self._opened:
+            context.logger.warning("%s", self._server.weak)
         self._session = session = Session(self._server, context)
         names = self._names(context.pipeline)
         startup = Startup(self.config, session, state, names, first=not self._opened)
@@ -284,10 +287,33 @@ class PostgresSource:
             await self._state.save(facts.dump())
 
     async def _check_publication(self, session: Session, facts: Facts) -> None:
-        """Raises GapError when the publication lost a table that is still there."""
+        """Raises GapError when others took something out of the publication."""
         self._checked_at = self._context.clock.monotonic()
         tables = await session.blocking(catalog.user_tables, session.control)
         await session.blocking(publication.check, session.control, facts, tables)
+        self._look_for_others(facts, tables)
+
+    def _look_for_others(self, facts: Facts, tables: Sequence[Relkind]) -> None:
+        """A captured name may stand for another table by now, which is not published.
+
+        Raises ConnectionLostError, since start-up publishes it, and copies it where it should.
+        """
+        named = {table.text: table for table in tables if not table.unlogged}
+        here = {table.oid: table for table in tables}
+        for name, was in facts.captured.items():
+            now, same = named.get(name), here.get(was.oid)
+            if not was.oid or name in self._missed or (now and now.oid == was.oid):
+                continue
+            if now is not None and not facts.temporary:
+                raise ConnectionLostError(f"{name} is another table now: it is captured anew")
+            if same is not None and catalog.wanted(self.config.tables, same.schema, same.name):
+                continue
+            self._missed.add(name)
+            self._context.logger.warning(
+                "%s was %s: what is written there now is not captured",
+                name,
+                f"renamed to {same.text}" if same is not None else "dropped, or is a partition now",
+            )
 
     def _explain(self, error: Exception) -> PenstockError:
         """Our error for the server's. One that we do not know is tried again once: the same at

@@ -192,6 +192,7 @@ class Startup:
         """The tables to copy; the rest is only followed from here on."""
         policy, captured = self._config.snapshot, facts.captured
         again = policy == "always" and self._first
+        warn = self._session.context.logger.warning
         due = []
         for table in tables:
             was = captured.get(table.text)
@@ -201,8 +202,12 @@ class Startup:
             finished = attempt == 0 or (done is not None and done.value["attempt"] >= attempt)
             if policy != "never" and (new or not finished or again):
                 due.append(Due(table, attempt + 1))
+            if policy == "never" and was is not None and was.oid not in (0, table.oid):
+                warn("%s was made anew: what was written to it until now is not read", table.text)
             captured[table.text] = Captured(table.oid, attempt)
         for name in captured.keys() - {table.text for table in tables}:
+            if captured[name].oid:
+                warn("%s was dropped, renamed or left out: it is not captured any more", name)
             captured[name].oid = 0  # should it come back, it needs a new copy
         return due
 
