@@ -93,6 +93,22 @@ def test_an_sslmode_of_the_environment_is_obeyed(
     assert "sslmode" not in parameters("host=db.example.com", monkeypatch, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("dsn", "weak"),
+    [
+        ("host=db.example.com sslmode=require", True),
+        ("host=db.example.com sslmode=verify-full", False),
+        ("host=db.example.com", False),
+        ("host=127.0.0.1 sslmode=disable", False),
+    ],
+)
+def test_a_connection_that_is_not_verified_is_called_weak(
+    dsn: str, weak: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGSSLMODE", raising=False)
+    assert bool(Server(Secret(dsn)).weak) is weak
+
+
 def test_roots_that_the_user_has_installed_are_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

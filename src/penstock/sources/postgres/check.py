@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _MENDED_MINORS: Final = {15: 19, 16: 15, 17: 11, 18: 6}
 """Before these releases a replication role could load any library as output plugin."""
 _OLDEST: Final = 130000
-_STRONG: Final = ("verify-full",)
 
 
 def require(
@@ -273,12 +272,8 @@ def _settings(connection: Connection, server: Server) -> Iterator[Finding]:
             "the server gives idle slots up (idle_replication_slot_timeout): a pipeline that is "
             "stopped for longer has a gap",
         )
-    if server.sslmode and server.sslmode not in _STRONG and not server.local:
-        yield Finding(
-            "warning",
-            f"sslmode={server.sslmode}: the server's identity is not verified",
-            "sslmode=verify-full sslrootcert=/path/to/ca.pem",
-        )
+    if server.weak:
+        yield Finding("warning", server.weak, "sslmode=verify-full sslrootcert=/path/to/ca.pem")
 
 
 _NOT_IN_THE_LOG: Final[tuple[tuple[str, LiteralString], ...]] = (

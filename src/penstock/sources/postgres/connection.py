@@ -100,6 +100,13 @@ class Server:
                 self._parameters["sslrootcert"] = "system"
         self._reached = False
 
+    @property
+    def weak(self) -> str:
+        """What the dsn's sslmode leaves open; empty for nothing."""
+        if self.local or self.sslmode in ("", "verify-full"):
+            return ""
+        return f"sslmode={self.sslmode}: the server's identity is not verified"
+
     def name_sessions(self, pipeline: str) -> None:
         """Show the pipeline in ``pg_stat_activity``."""
         self._parameters["application_name"] = f"penstock-{pipeline}"
