@@ -52,7 +52,7 @@ def measured(**found: Any) -> None:
 
 def pipeline(dsn: str, folder: Path, sink: Any) -> Pipeline:
     """The pipeline under measurement."""
-    source = Postgres(dsn=dsn, tables=("public.bench",))  # type: ignore[arg-type]
+    source = Postgres(dsn=dsn, tables=("public.bench",))
     return Pipeline("bench", source, [sink], store=str(folder / "state.db"), drain_timeout=1)
 
 
@@ -88,7 +88,7 @@ def main() -> None:
         measured(changes=report.changes)
     elif mode == "teardown":
         name = sys.argv[4]
-        source = Postgres(dsn=dsn, tables=(f"public.{name}",))  # type: ignore[arg-type]
+        source = Postgres(dsn=dsn, tables=(f"public.{name}",))
         Pipeline(name, source, [Frozen()], store=str(folder / "state.db")).teardown()
         measured()
     else:

@@ -118,6 +118,11 @@ class Runner:
             await self._close()
 
     async def _drain(self, work: asyncio.Future[None]) -> None:
+        if self._memory is None:  # still waiting for a sink: nothing was read
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            self.drained = True
+            return
         timer = asyncio.ensure_future(self._context.clock.sleep(self._drain_timeout))
         await asyncio.wait({work, timer}, return_when=asyncio.FIRST_COMPLETED)
         timer.cancel()

@@ -35,7 +35,7 @@ from penstock.testing import (
     run_virtual,
 )
 
-SEEDS = 300
+SEEDS = 200
 PLACES = [point for point in Failpoint if point.value.startswith(("before", "after", "sink"))]
 PLACES = [p for p in PLACES if p not in (Failpoint.BEFORE_PARK, Failpoint.AFTER_PARK)]
 
