@@ -71,8 +71,8 @@ class SqlStore:
     def __init__(self, url: str | URL, *, schema: str | None = None) -> None:
         parsed = read_url(url) if isinstance(url, str) else url
         name = parsed.drivername
-        self._url = parsed.set(drivername=_SYNC.get(name, name))
-        self._async_url = parsed.set(drivername=_ASYNC.get(name, name))
+        self._url = _verified(parsed.set(drivername=_SYNC.get(name, name)))
+        self._async_url = _verified(parsed.set(drivername=_ASYNC.get(name, name)))
         self.where = "the store at " + parsed.set(query={}).render_as_string(hide_password=True)
         self.tables = Tables(schema)
         self.pipeline = ""
@@ -392,6 +392,18 @@ class SqlStore:
                 f"{self.where} {what}: {cause}",
                 hint="GRANT CREATE ON SCHEMA <schema> TO <role>" if denied else "",
             ) from error
+
+
+def _verified(url: URL) -> URL:
+    """Have psycopg verify a server that is not on this machine, unless the URL says how."""
+    given = url.query
+    if url.drivername != "postgresql+psycopg" or {"sslmode", "service"} & given.keys():
+        return url
+    host = url.host or given.get("host") or os.environ.get("PGHOST") or ""
+    local = host in ("", "localhost", "::1") or str(host).startswith(("/", "127.0.0."))
+    if local or os.environ.get("PGSSLMODE"):
+        return url
+    return url.set(query={"sslrootcert": "system", **given, "sslmode": "verify-full"})
 
 
 def _one_writer_at_a_time(engine: Engine) -> None:

@@ -9,6 +9,7 @@ server (``regclass`` and its kin, ``aclitem``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -87,7 +88,7 @@ class PostgresDialect(Dialect):
             "keepalives_count": 3,
             "application_name": "penstock",
         }
-        host = self.url.host or str(given.get("host", ""))
+        host = self.url.host or str(given.get("host") or os.environ.get("PGHOST") or "")
         if "sslmode" not in given and host not in _LOCAL_HOSTS and not host.startswith("/"):
             arguments |= {"sslmode": "verify-full"}
             if "sslrootcert" not in given:

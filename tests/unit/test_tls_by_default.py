@@ -1,0 +1,74 @@
+"""Databases that we write to are verified when they are on another machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from penstock.ports import Context
+from penstock.sinks.sql.dialect import dialect_of
+from penstock.stores.sql import SqlStore
+
+
+class Asked(Exception):
+    """Carries what a driver was asked to connect with."""
+
+
+@pytest.fixture(autouse=True)
+def _intercepted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def ask(_: Any, __: Any, ___: Any, parameters: dict[str, Any]) -> None:
+        raise Asked(parameters)
+
+    for name in ("PGHOST", "PGSSLMODE"):
+        monkeypatch.delenv(name, raising=False)
+    event.listen(Engine, "do_connect", ask)
+    yield
+    event.remove(Engine, "do_connect", ask)
+
+
+def of_sink(url: str) -> None:
+    dialect_of(url).engine().connect()
+
+
+def of_store(url: str) -> None:
+    asyncio.run(SqlStore(url).open(Context("p", "store")))
+
+
+def asked(connect: Callable[[str], None], url: str) -> tuple[str | None, str | None]:
+    with pytest.raises(Asked) as parameters:
+        connect(url)
+    (given,) = parameters.value.args
+    return given.get("sslmode"), given.get("sslrootcert")
+
+
+BOTH = pytest.mark.parametrize("connect", [of_sink, of_store])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("url", "parameters"),
+    [
+        ("postgresql://u:p@db.example.com/d", ("verify-full", "system")),
+        ("postgresql://u:p@/d?host=db.example.com", ("verify-full", "system")),
+        ("postgresql://u:p@db/d?sslrootcert=/ca.pem", ("verify-full", "/ca.pem")),
+        ("postgresql://u:p@db/d?sslmode=require", ("require", None)),
+        ("postgresql://u:p@localhost/d", (None, None)),
+        ("postgresql:///d?host=/run/postgresql", (None, None)),
+    ],
+)
+def test_verified_off_this_machine(
+    connect: Callable[[str], None], url: str, parameters: tuple[str | None, str | None]
+) -> None:
+    assert asked(connect, url) == parameters
+
+
+@BOTH
+def test_the_environment_may_name_the_host(
+    connect: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGHOST", "db.example.com")
+    assert asked(connect, "postgresql://u:p@/d") == ("verify-full", "system")
