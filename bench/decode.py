@@ -15,8 +15,7 @@ from typing import Final
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from report import publish
-
+from bench.report import publish
 from penstock.formats.change import ChangeFormat
 from penstock.formats.row import RowFormat
 from penstock.sources.postgres.wire import ColumnFacts, Decoder, RelationFacts

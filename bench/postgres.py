@@ -23,10 +23,9 @@ from typing import Any, Final
 
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent.parent))
 
-from report import publish
-
+from bench.report import publish
 from penstock.embedded.binaries import require
 from penstock.embedded.server import Server
 

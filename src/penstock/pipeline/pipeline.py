@@ -75,6 +75,7 @@ class Pipeline:
         self._runner: Runner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_early = threading.Event()
+        self._ran = False
 
     def _add_sink(self, sink: Any) -> None:
         config, sink = sink, _build(sink, "open", "write", "flush")
@@ -164,6 +165,7 @@ class Pipeline:
         finally:
             self._runner = None
             self._loop = None
+            self._ran = True
             self._stop_early.clear()
         counts = {name: meter.changes for name, meter in runner.meter.sinks.items()}
         return Report(
@@ -180,10 +182,15 @@ class Pipeline:
         )
 
     def stop(self) -> None:
-        """Read no more, deliver what is complete, save, leave. Safe from any thread."""
+        """Read no more, deliver what is complete, save, leave. Safe from any thread.
+
+        A stop that comes before the first run has begun ends that run at once; one that comes
+        after a run has ended does nothing.
+        """
         runner, loop = self._runner, self._loop
         if runner is None or loop is None:
-            self._stop_early.set()
+            if not self._ran:
+                self._stop_early.set()
             return
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(runner.stop)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.model import Mark
+from penstock.model import EventBatch, Mark
 from penstock.pipeline.ledger import Ledger
 from penstock.testing import batch, checkpoint, insert, keepalive
 
 
-def one(at: int, *, complete: bool = True):
+def one(at: int, *, complete: bool = True) -> EventBatch:
     return batch(at, insert("public.t", {"id": at}), complete=complete)
 
 

@@ -72,7 +72,10 @@ def test_changes_arrive_in_order_and_are_acknowledged() -> None:
 def test_a_source_that_ends_is_caught_up_with() -> None:
     """``snapshot = "only"`` has no head: its end is the end."""
     first = read("t", {"id": 1})
-    source, sink = ScriptedSource(snapshot(first.definition, [first], at=3), ends=True), MemorySink()
+    source, sink = (
+        ScriptedSource(snapshot(first.definition, [first], at=3), ends=True),
+        MemorySink(),
+    )
     report = run_virtual(pipeline(source, sink).serve(until_caught_up=True))
     assert (report.changes, report.drained, report.caught_up) == (1, True, True)
 
@@ -139,11 +142,12 @@ def test_a_transaction_beyond_the_budget_comes_again_from_the_source() -> None:
 
 
 def test_a_slow_sink_stops_the_source_and_the_other_sink() -> None:
-    fast, slow = MemorySink(), MemorySink()
+    slow = MemorySink()
     held = FlakySink(slow, [Fault("write", 1, delay=float("inf"))])
     source = ScriptedSource([one(i) for i in range(1, 50)])
     made = pipeline(source, Memory(name="a"), held, drain_timeout=5)
     fast = made.sinks["a"][0]
+    assert isinstance(fast, MemorySink)
 
     async def main() -> None:
         run = asyncio.ensure_future(made.serve())
@@ -241,6 +245,19 @@ def test_a_stop_that_cannot_drain_says_so() -> None:
     report = run_virtual(main())
     assert not report.drained
     assert not held.inner.flushed  # type: ignore[attr-defined]
+
+
+def test_a_stop_that_comes_too_early_or_too_late() -> None:
+    made = pipeline(ScriptedSource([one(1)]), MemorySink())
+    made.stop()
+    assert run_virtual(made.serve()).changes == 0
+    assert run_virtual(made.serve(until_caught_up=True)).changes == 1
+    made.stop()
+    again = pipeline(ScriptedSource([one(1)]), MemorySink())
+    run_virtual(again.serve(until_caught_up=True))
+    again.stop()
+    again.source.script.append(one(2))  # type: ignore[attr-defined]
+    assert run_virtual(again.serve(until_caught_up=True)).changes == 1
 
 
 def test_a_stop_before_anything_was_read_leaves_at_once() -> None:
