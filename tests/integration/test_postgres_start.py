@@ -432,6 +432,32 @@ def test_a_temporary_stream_leaves_nothing(databases: str) -> None:
     assert fetch(databases, "SELECT count(*) FROM pg_publication") == [(0,)]
 
 
+def test_what_a_killed_temporary_stream_left_goes_with_the_next(database: str) -> None:
+    execute(database, ORDERS)
+
+    def temporary() -> int:
+        return int(fetch(database, "SELECT count(*) FROM pg_publication")[0][0])
+
+    async def scenario() -> None:
+        async with Follower(database, temporary=True) as alive:
+            comment = fetch(database, "SELECT obj_description(oid) FROM pg_publication")[0][0]
+            execute(
+                database,
+                "CREATE PUBLICATION penstock_tmp_dead FOR TABLE orders",
+                f"COMMENT ON PUBLICATION penstock_tmp_dead IS '{comment}'",
+                "CREATE PUBLICATION penstock_tmp_of_somebody FOR TABLE orders",
+            )
+            async with Follower(database, temporary=True):
+                assert temporary() == 3
+            insert(database, 1)
+            assert len(await alive.changes()) == 1
+        assert fetch(database, "SELECT pubname FROM pg_publication") == [
+            ("penstock_tmp_of_somebody",)
+        ]
+
+    run(scenario())
+
+
 def test_teardown_removes_slot_and_publication(database: str) -> None:
     execute(database, ORDERS)
 

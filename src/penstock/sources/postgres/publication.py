@@ -22,6 +22,8 @@ _TAKE_A_NEW_COPY: Final = (
     "run `penstock teardown`, empty the targets, and start again with a snapshot; "
     "while a slot needs it, a publication must not be dropped, renamed or shortened"
 )
+TEMPORARY: Final = "penstock_tmp_"
+"""How the names of temporary slots and publications begin."""
 _OURS: Final = "Made by penstock; removed by `penstock teardown`."
 
 
@@ -171,6 +173,23 @@ def cover(
     extended = find(connection, publication.name)
     assert extended is not None
     return extended
+
+
+def claim_temporary(connection: Connection, name: str) -> None:
+    """Hold a temporary publication's name for as long as the connection lasts, and drop those
+    whose holders were killed before they could."""
+    rows(connection, "SELECT pg_advisory_lock(hashtext(%s))", name)
+    found = rows(
+        connection,
+        "SELECT pubname FROM pg_publication WHERE starts_with(pubname, %s)"
+        " AND obj_description(oid, 'pg_publication') = %s AND pg_has_role(pubowner, 'USAGE')",
+        TEMPORARY,
+        _OURS,
+    )
+    for (left,) in found:
+        if rows(connection, "SELECT pg_try_advisory_lock(hashtext(%s))", left)[0][0]:
+            drop(connection, left)
+            rows(connection, "SELECT pg_advisory_unlock(hashtext(%s))", left)
 
 
 def drop(connection: Connection, name: str) -> bool:

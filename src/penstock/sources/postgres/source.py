@@ -69,7 +69,7 @@ class PostgresSource:
         self._progress: Progress | None = None
         self._opened = False
         self._failure: tuple[int, str] | None = None
-        self._random_name = f"penstock_tmp_{secrets.token_hex(4)}"
+        self._random_name = publication.TEMPORARY + secrets.token_hex(4)
         self._hold_until = float("inf")
 
     def covers(self, checkpoint: Checkpoint, mark: Mark) -> bool:

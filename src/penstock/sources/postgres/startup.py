@@ -165,7 +165,7 @@ class Startup:
         if self._due:
             walsender = await session.connect(session.server.walsender)
             try:
-                name = f"penstock_tmp_{secrets.token_hex(4)}"
+                name = publication.TEMPORARY + secrets.token_hex(4)
                 self._due_at = await self._make_slot(walsender, name, True)
             finally:
                 await session.blocking(walsender.close)
@@ -216,6 +216,7 @@ class Startup:
         found = await session.blocking(publication.find, control, name)
         if found is None:
             if facts.temporary:
+                await session.blocking(publication.claim_temporary, control, name)
                 session.made_publication = name
             found = await session.blocking(publication.create, control, name, tables)
         else:
