@@ -160,6 +160,12 @@ def _place_newcomers(
                 f"sink {sink!r} is new to this pipeline: where does it begin?",
                 hint="say start = 'snapshot' (a copy of the tables first) or start = 'now'",
             )
+        if start == "snapshot" and MAIN in old and not any(map(snapshot_table, old)):
+            # Snapshots come before the log: here none was ever taken, nor will one be now.
+            raise ConfigError(
+                f"sink {sink!r} is to begin with a snapshot, but this pipeline was begun without",
+                hint="say start = 'now', or give the sink a pipeline of its own with a snapshot",
+            )
         for stream, checkpoint in old.items():
             if stream == MAIN or start == "now":
                 positions[sink, stream] = checkpoint

@@ -405,6 +405,13 @@ class TestStartUp:
         run_virtual(made.serve(until_caught_up=True))
         assert source.starts == [{"main": checkpoint(4)}]
 
+    def test_a_new_sink_cannot_begin_with_a_snapshot_that_is_never_taken(self) -> None:
+        store = MemoryStore()
+        run_virtual(_save(store, {("old", "main"): StreamState(None, checkpoint(4))}))
+        sinks = Memory(name="old"), Memory(name="new", start="snapshot")
+        with pytest.raises(ConfigError, match="begun without"):
+            run_virtual(pipeline(ScriptedSource([one(5)]), *sinks, store=store).serve())
+
     def test_a_new_sink_with_a_snapshot_gets_it_alone(self) -> None:
         store = MemoryStore()
         table = table_of("public.t", {"id": 1})
