@@ -116,7 +116,8 @@ def reconcile(
         if not known:  # all of today's sinks replace those of yesterday
             gone = {key: state.safe for key, state in saved.streams.items() if state.safe}
             old = _meet(source, gone, sorted({sink for sink, _ in saved.streams}))
-        _place_newcomers(newcomers, sinks, old, positions, states)
+        if old:  # else nothing has begun: a newcomer begins with the others
+            _place_newcomers(newcomers, sinks, old, positions, states)
     return Memory(source, store, list(sinks), saved.facts, positions), states
 
 

@@ -405,6 +405,15 @@ class TestStartUp:
         run_virtual(made.serve(until_caught_up=True))
         assert source.starts == [{"main": checkpoint(4)}]
 
+    def test_a_sink_is_not_new_to_a_pipeline_that_never_got_anywhere(self) -> None:
+        store = MemoryStore()
+        failing = ScriptedSource([GapError("at the first start")])
+        with pytest.raises(GapError):
+            run_virtual(pipeline(failing, Memory(name="old"), store=store).serve())
+        made = pipeline(ScriptedSource([one(1)]), Memory(name="new"), store=store)
+        run_virtual(made.serve(until_caught_up=True))
+        assert ids(made.sinks["new"][0]) == ["1:0"]  # type: ignore[arg-type]
+
     def test_a_new_sink_cannot_begin_with_a_snapshot_that_is_never_taken(self) -> None:
         store = MemoryStore()
         run_virtual(_save(store, {("old", "main"): StreamState(None, checkpoint(4))}))
