@@ -84,6 +84,7 @@ class Plan:
     sabotage: Sabotage | None = None
     mutant: str | None = None
     writers: int = 4
+    ddl_every: float = 2.5
 
 
 @dataclass(slots=True)
@@ -209,7 +210,7 @@ class Episode:
             prepare(dsn)
             with self._proxied(dsn) as way:
                 self._way = way
-                with Workload(dsn, self.seed, self.plan.writers) as workload:
+                with Workload(dsn, self.seed, self.plan.writers, self.plan.ddl_every) as workload:
                     gap = self._lead_lives()
                 self.figures.committed = len(workload.committed)
                 self.figures.aborted = workload.aborted

@@ -124,8 +124,9 @@ class Workload:
     committed: transactions whose COMMIT was answered.
     """
 
-    def __init__(self, dsn: str, seed: int, writers: int = 4) -> None:
+    def __init__(self, dsn: str, seed: int, writers: int = 4, ddl_every: float = 2.5) -> None:
         self.dsn = dsn
+        self.ddl_every = ddl_every
         self.defaults: dict[str, str | None] = {}
         self.committed: set[int] = set()
         self.aborted = 0
@@ -232,7 +233,7 @@ class Writer:
         self.ops = []
         self.number += 1
         execute("BEGIN")
-        if self.worker == 0 and time.monotonic() - self.last_ddl > 2.5:
+        if self.worker == 0 and time.monotonic() - self.last_ddl > self.workload.ddl_every:
             self.last_ddl = time.monotonic()
             self.alter()
         elif random.random() < 0.002:

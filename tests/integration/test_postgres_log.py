@@ -160,7 +160,8 @@ def test_each_change_has_the_columns_of_its_time(databases: str) -> None:
     ]
     shapes = [event.after.names for event in events if isinstance(event, SchemaChange)]
     assert shapes == [("id", "a"), ("id", "b"), ("id", "b", "c"), ("id", "c")]
-    assert memory.facts["tables"][0]["columns"][1]["name"] == "c"
+    shape, _ = memory.facts["shapes"][-1]
+    assert shape["columns"][1]["name"] == "c"
 
 
 def test_logical_messages_for_who_asks(database: str) -> None:

@@ -15,7 +15,7 @@ from penstock.model import Column, Kind, Table, Type
 from penstock.sources.postgres import catalog
 from penstock.sources.postgres.config import Postgres
 from penstock.sources.postgres.connection import Server, literal, quote
-from penstock.sources.postgres.facts import Captured, Facts
+from penstock.sources.postgres.facts import Captured, Facts, Shape
 
 
 def test_a_configuration_never_prints_its_password() -> None:
@@ -176,9 +176,24 @@ def test_facts_survive_the_store() -> None:
         "47",
         publication_oid=16401,
         consistent="0/15",
-        captured={"public.t": Captured(16400, 2)},
-        tables={16400: table},
+        captured={"public.t": Captured(16400, 2, 1)},
+        shapes=[Shape(table, "0/15")],
     )
     again = Facts.load(json.loads(json.dumps(facts.dump())))
     assert again == facts
     assert again.dump() == facts.dump()
+
+
+def test_shapes_are_known_as_they_were_at_the_start() -> None:
+    def shape(name: str) -> Table:
+        column = Column(name, Type("int4", Kind.INTEGER, "integer", oid=23), False)
+        return Table("public", "t", (column,), ("id",), oid=16400)
+
+    facts = Facts("s", "p", "47")
+    assert facts.learn(shape("a"), "0/10", 0)
+    assert not facts.learn(shape("a"), "0/20", 0)
+    assert facts.learn(shape("b"), "0/30", 0)
+    assert facts.learn(shape("c"), "0/40", 0x31)
+    assert [s.table for s in facts.shapes] == [shape("b"), shape("c")], "a is needed by no start"
+    assert facts.rewind(0x40) == [shape("b")], "the commit at the start is read again"
+    assert facts.rewind(0x30) == []

@@ -8,6 +8,7 @@ from typing import Any
 
 from penstock.model import Table
 from penstock.model.archive import dump_table, load_table
+from penstock.sources.postgres.wire.lsn import parse_lsn
 
 
 @dataclass(slots=True)
@@ -19,13 +20,24 @@ class Captured:
     Parameters
     ----------
     oid: 0 for a table that was captured once and is not now.
-    attempt: 0 for a table without a snapshot.
+    attempt: the last one that was begun; 0 for a table without a snapshot.
+    needed: the first attempt that is good enough. A sink that has it keeps it, though the copy is
+        begun again for another sink.
     entry: OID of what names it in the publication; 0 where nothing names it alone.
     """
 
     oid: int
     attempt: int = 0
+    needed: int = 0
     entry: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A table as the log showed it, from the transaction that committed at ``since`` on."""
+
+    table: Table
+    since: str
 
 
 @dataclass(slots=True)
@@ -40,7 +52,7 @@ class Facts:
     consistent: where the slot began; empty while only intended.
     operations: which the publication sends.
     captured: by table name.
-    tables: by OID, shapes that the log showed, with the catalog's facts of their time.
+    shapes: what the log showed, in its order, with the catalog's facts of their time.
     """
 
     slot: str
@@ -51,7 +63,26 @@ class Facts:
     consistent: str = ""
     operations: tuple[str, ...] = ()
     captured: dict[str, Captured] = field(default_factory=dict)
-    tables: dict[int, Table] = field(default_factory=dict)
+    shapes: list[Shape] = field(default_factory=list)
+
+    def rewind(self, start: int) -> list[Table]:
+        """The tables as they are where reading starts; what the log shows later it shows again."""
+        self.shapes = [shape for shape in self.shapes if parse_lsn(shape.since) < start]
+        return list(self._latest().values())
+
+    def learn(self, table: Table, since: str, start: int) -> bool:
+        """Note a shape, and whether it is news. ``start``: reading never begins before."""
+        if self._latest().get(table.oid) == table:
+            return False
+        needed = {s.table.oid: s for s in self.shapes if parse_lsn(s.since) < start}
+        self.shapes = [
+            s for s in self.shapes if parse_lsn(s.since) >= start or needed[s.table.oid] is s
+        ]
+        self.shapes.append(Shape(table, since))
+        return True
+
+    def _latest(self) -> dict[int, Table]:
+        return {shape.table.oid: shape.table for shape in self.shapes}
 
     def dump(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -63,14 +94,15 @@ class Facts:
             "temporary": self.temporary,
             "consistent": self.consistent,
             "operations": list(self.operations),
-            "captured": {name: [c.oid, c.attempt, c.entry] for name, c in self.captured.items()},
-            "tables": [dump_table(table) for table in self.tables.values()],
+            "captured": {
+                name: [c.oid, c.attempt, c.needed, c.entry] for name, c in self.captured.items()
+            },
+            "shapes": [[dump_table(shape.table), shape.since] for shape in self.shapes],
         }
 
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> Facts:
         """What :meth:`dump` wrote."""
-        tables = [load_table(table) for table in data["tables"]]
         return cls(
             data["slot"],
             data["publication"],
@@ -80,5 +112,5 @@ class Facts:
             data["consistent"],
             tuple(data["operations"]),
             {name: Captured(*values) for name, values in data["captured"].items()},
-            {table.oid: table for table in tables},
+            [Shape(load_table(table), since) for table, since in data["shapes"]],
         )

@@ -27,10 +27,12 @@ from penstock.model import (
     Event,
     EventBatch,
     Mark,
+    Message,
     Origin,
     SchemaChange,
     SnapshotBegin,
     SnapshotEnd,
+    Table,
 )
 from penstock.model.stream import MAIN, snapshot_mark, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
@@ -96,7 +98,7 @@ class PostgresSource:
         await self.close()
         self._context, self._state = context, state
         self._target: int | None = None
-        self._reached = 0
+        self._reached = self._safe = 0
         self._reached_at = self._checked_at = context.clock.monotonic()
         self._missed: set[str] = set()
         self._server.name_sessions(context.pipeline)
@@ -145,7 +147,7 @@ class PostgresSource:
         timeout, clock = found[0]
         skew = clock - (before + time.monotonic()) / 2
         await session.when_free(facts.slot, command, walsender.pgconn, sql, patience=timeout)
-        self._reached = plan.start
+        self._reached = self._safe = plan.start
         self._link = Link(
             session.take_walsender(),
             start=plan.start,
@@ -231,7 +233,7 @@ class PostgresSource:
             timeline=plan.timeline,
             wanted=lambda schema, name: catalog.wanted(patterns, schema, name),
             messages=None if "*" in messages else messages,
-            known=plan.facts.tables.values(),
+            known=plan.facts.rewind(plan.start),
         )
         while True:
             payloads, _ = await link.receive()
@@ -275,15 +277,17 @@ class PostgresSource:
 
     async def _remember_tables(self, facts: Facts, batches: Sequence[EventBatch]) -> None:
         """Save new shapes before anything depends on them; one save for many."""
-        tables = facts.tables
-        new = [
-            event.after
-            for batch in batches
-            for event in batch.events[:1]  # a batch is split at a SchemaChange
-            if isinstance(event, SchemaChange) and tables.get(event.after.oid) != event.after
-        ]
-        if new:
-            tables.update((table.oid, table) for table in new)
+        shapes: list[Table] = []
+        news = False
+        for batch in batches:
+            if batch.events and isinstance(first := batch.events[0], SchemaChange):
+                shapes.append(first.after)  # a batch is split at a SchemaChange
+            if shapes and batch.last is not None:  # the row that showed them
+                row = next(e for e in batch.events if isinstance(e, Change | Message))
+                for table in shapes:
+                    news |= facts.learn(table, row.mark.transaction, self._safe)
+                shapes.clear()
+        if news:
             await self._state.save(facts.dump())
 
     async def _check_publication(self, session: Session, facts: Facts) -> None:
@@ -338,6 +342,7 @@ class PostgresSource:
         """Let the server forget all before ``checkpoint``."""
         self._hit(Failpoint.BEFORE_ACKNOWLEDGE)
         if checkpoint.stream == MAIN and self._link is not None:
+            self._safe = position.checkpoint_lsn(checkpoint)
             self._link.acknowledge(position.checkpoint_lsn(checkpoint))
         self._hit(Failpoint.AFTER_ACKNOWLEDGE)
 

@@ -136,6 +136,8 @@ class Startup:
         failpoints.hit(Failpoint.PUBLICATION_CREATED)
         if self._config.snapshot != "never":
             self._due = [Due(t, captured[t.text].attempt + 1) for t in tables]
+            for due in self._due:
+                captured[due.table.text].needed = due.attempt
         self._due_at = await self._make_slot(session.walsender, name, temporary)
         failpoints.hit(Failpoint.SLOT_CREATED)
         facts.consistent = format_lsn(self._due_at)
@@ -196,15 +198,16 @@ class Startup:
         due = []
         for table in tables:
             was = captured.get(table.text)
-            attempt = was.attempt if was else 0
+            attempt, needed = (was.attempt, was.needed) if was else (0, 0)
             new = was is None or was.oid != table.oid
             done = self._state.start.get(snapshot_stream(table.text))
-            finished = attempt == 0 or (done is not None and done.value["attempt"] >= attempt)
+            finished = needed == 0 or (done is not None and done.value["attempt"] >= needed)
             if policy != "never" and (new or not finished or again):
                 due.append(Due(table, attempt + 1))
+                needed = attempt + 1 if new or again else needed
             if policy == "never" and was is not None and was.oid not in (0, table.oid):
                 warn("%s was made anew: what was written to it until now is not read", table.text)
-            captured[table.text] = Captured(table.oid, attempt)
+            captured[table.text] = Captured(table.oid, attempt, needed)
         for name in captured.keys() - {table.text for table in tables}:
             if captured[name].oid:
                 warn("%s was dropped, renamed or left out: it is not captured any more", name)
