@@ -39,7 +39,8 @@ _DEFAULTS: Final = {
     "keepalives_interval": "10",
     "keepalives_count": "3",
 }
-_IDLE_SESSION_TIMEOUT_SINCE: Final = 140000
+_TIMEOUTS: Final = (("idle_session_timeout", 140000), ("transaction_timeout", 170000))
+"""Settings that would end our sessions, and since which version of the server."""
 _SYSTEM_ROOTS_SINCE: Final = 160000  # libpq's
 
 
@@ -127,17 +128,11 @@ class Server:
         PrivilegeError: it does not let us in.
         SourceError: it cannot be reached, or refuses us.
         """
-        connection = self._connect()
-        if connection.info.server_version >= _IDLE_SESSION_TIMEOUT_SINCE:
-            connection.execute("SET idle_session_timeout = 0")
-        return connection
+        return self._connect()
 
     def walsender(self) -> Connection:
         """A replication connection. Raises as :meth:`connect`, and the same."""
-        connection = self._connect(replication="database")
-        if connection.info.server_version >= _IDLE_SESSION_TIMEOUT_SINCE:
-            command(connection.pgconn, "SET idle_session_timeout = 0")
-        return connection
+        return self._connect(replication="database")
 
     def _connect(self, **more: str) -> Connection:
         psycopg = driver("psycopg", "postgres")
@@ -148,6 +143,9 @@ class Server:
         except (psycopg.Error, OSError) as error:
             raise self._refused(str(error)) from None
         self._reached = True
+        for setting, since in _TIMEOUTS:
+            if connection.info.server_version >= since:
+                command(connection.pgconn, f"SET {setting} = 0")
         return connection
 
     def _refused(self, text: str) -> PenstockError:
