@@ -130,6 +130,12 @@ def _metrics(status: Status) -> Iterator[str]:
         "1 while the sink holds everything up.",
         [(at, int(sink.state == "stalled")) for at, sink in sinks],
     )
+    yield from _family(
+        "sink_lag_seconds",
+        "gauge",
+        "Age of the last durable transaction while newer ones wait.",
+        [(at, sink.lag_seconds) for at, sink in sinks if sink.lag_seconds is not None],
+    )
     for name, value in status.source.items():
         if isinstance(value, int | float):
             yield from _family(f"source_{name}", "gauge", "Of the source.", [(own, value)])

@@ -15,7 +15,7 @@ from penstock.errors import PenstockError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
 from penstock.model import Batch, Checkpoint
 from penstock.pipeline.ledger import Ledger
-from penstock.pipeline.observe import SinkMeter, changes_in
+from penstock.pipeline.observe import SinkMeter, changes_in, commit_time
 from penstock.pipeline.passage import Passage
 from penstock.pipeline.retry import pause, waits
 from penstock.ports import Context, Sink
@@ -178,6 +178,7 @@ class Lane:
         self._kept.clear()
         self._written = 0
         self._lost = False
+        self._meter.committed_us = commit_time(kept[-1].batch) or self._meter.committed_us
         for item in kept:
             self._record(item, wrote=True)
 

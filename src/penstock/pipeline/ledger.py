@@ -111,6 +111,10 @@ class Ledger:
         """Everything up to this sequence number is durable in every sink."""
         return min(self._settled.values())
 
+    def waits_for(self, sink: str) -> bool:
+        """Whether some admitted batch is not durable in that sink."""
+        return self._settled[sink] < self.sequence
+
     @property
     def behind(self) -> bool:
         """Whether some admitted batch is not durable in some sink."""

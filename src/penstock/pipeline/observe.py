@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from penstock.model import Change, Checkpoint, Event
+from penstock.model import Batch, Change, Checkpoint, Event, TransactionEnd
 
 State: TypeAlias = Literal[
     "starting",
@@ -24,13 +24,14 @@ State: TypeAlias = Literal[
 
 @dataclass(slots=True)
 class SinkMeter:
-    """Counts of one sink since the start."""
+    """Counts of one sink since the start, and the commit time of the last durable transaction."""
 
     changes: int = 0
     batches: int = 0
     flushes: int = 0
     failures: int = 0
     unavailable: str = ""
+    committed_us: int | None = None
 
     def count(self, changes: int) -> None:
         """Count a written batch."""
@@ -49,7 +50,11 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """One sink: its state, how far it is in the main stream, and its counts."""
+    """One sink: its state, how far it is in the main stream, and its counts.
+
+    ``lag_seconds`` is how old the last durable transaction is while newer ones wait; 0 when none
+    wait, None when that is not known.
+    """
 
     state: Literal["running", "stalled", "stopped"]
     data: str | None
@@ -57,6 +62,7 @@ class SinkStatus:
     changes: int = 0
     failures: int = 0
     error: str = ""
+    lag_seconds: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,3 +103,12 @@ class Report:
 def changes_in(events: Iterable[Event]) -> int:
     """How many changes a batch holds."""
     return sum(1 for event in events if isinstance(event, Change))
+
+
+def commit_time(batch: Batch) -> int | None:
+    """When the last transaction of a batch was committed, in µs since 1970; None for a snapshot."""
+    for event in reversed(list(batch)):
+        if isinstance(event, Change | TransactionEnd):
+            transaction = event.origin.transaction
+            return transaction.committed_us if transaction is not None else None
+    return None

@@ -17,7 +17,7 @@ from penstock.errors import ConfigError
 from penstock.model import Checkpoint, Mark
 from penstock.model.stream import MAIN
 from penstock.pipeline.functions import ChangeFunction, FunctionTransform
-from penstock.pipeline.observe import Report, SinkStatus, State, Status
+from penstock.pipeline.observe import Report, SinkMeter, SinkStatus, State, Status
 from penstock.pipeline.runner import Runner
 from penstock.pipeline.state import Start
 from penstock.ports import Context, Finding, Format, Saved, Sink, Source, Store, Transform
@@ -239,11 +239,19 @@ class Pipeline:
                 meter.changes,
                 meter.failures,
                 meter.unavailable,
+                self._lag(meter, waits=runner.ledger.waits_for(name)),
                 getattr(self.sinks[name][0], "counters", {}),
             )
         stalled = any(sink.state == "stalled" for sink in sinks.values())
         state_word: State = "stalled" if stalled and runner.state == "running" else runner.state
         return Status(self.name, state_word, sinks, source, runner.meter.reconnects)
+
+    def _lag(self, meter: SinkMeter, *, waits: bool) -> float | None:
+        if not waits:
+            return 0.0
+        if meter.committed_us is None:
+            return None
+        return max(0.0, self.context.clock.now().timestamp() - meter.committed_us / 1e6)
 
     def _saved_sinks(self, saved: Saved | None) -> dict[str, SinkStatus]:
         streams = saved.streams if saved is not None else {}

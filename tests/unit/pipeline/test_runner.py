@@ -39,6 +39,7 @@ from penstock.testing import (
     snapshot,
     table_of,
 )
+from penstock.testing.builders import START_US
 
 
 def change(id: int) -> Change:
@@ -450,3 +451,25 @@ def test_every_failpoint_of_the_way_is_passed(point: Failpoint) -> None:
     made = pipeline(ScriptedSource([one(1)]), MemorySink())
     run_virtual(made.serve(until_caught_up=True))
     assert made.context.failpoints.passed[point] > 0
+
+
+def test_the_lag_is_the_age_of_what_is_durable_while_more_waits() -> None:
+    held = FlakySink(MemorySink(), [Fault("flush", 2, delay=float("inf"))])
+    source = ScriptedSource([one(1), Pause(1), one(2)])
+    made = pipeline(source, held)
+
+    async def main() -> None:
+        run = asyncio.ensure_future(made.serve())
+        await asyncio.sleep(0.5)
+        assert (await made.astatus()).sinks["flakysink"].lag_seconds == 0
+        await asyncio.sleep(60)
+        lag = (await made.astatus()).sinks["flakysink"].lag_seconds
+        committed = START_US / 1e6 + 1
+        assert lag == pytest.approx(made.context.clock.now().timestamp() - committed)
+        held.release()
+        await asyncio.sleep(1)
+        assert (await made.astatus()).sinks["flakysink"].lag_seconds == 0
+        made.stop()
+        await run
+
+    run_virtual(main())
