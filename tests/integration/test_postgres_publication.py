@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import psycopg
 import pytest
 
 from penstock.errors import ConnectionLostError, GapError
@@ -142,3 +143,28 @@ def test_a_table_that_goes_away_while_we_read_is_told(
         run(read())
     (told,) = [record.getMessage() for record in caplog.records]
     assert told.startswith("public.t was ")
+
+
+@pytest.mark.usefixtures("look_often")
+def test_a_query_that_is_cancelled_is_tried_again(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(database, *TABLES)
+    connected: list[int] = []
+
+    def cancelled(connection: psycopg.Connection) -> None:
+        connected.append(connection.info.backend_pid)
+        connection.execute("SET statement_timeout = '10ms'; SELECT pg_sleep(10)")
+
+    async def read() -> None:
+        async with follower(database, Remembered()) as source:
+            with monkeypatch.context() as patch:
+                patch.setattr(source_module.catalog, "user_tables", cancelled)
+                with pytest.raises(ConnectionLostError):
+                    await source.changes()
+            assert connected
+            await source.reopen()
+            execute(database, "INSERT INTO t VALUES (1)")
+            assert len(await source.changes()) == 1
+
+    run(read())

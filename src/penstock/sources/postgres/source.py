@@ -163,13 +163,17 @@ class PostgresSource:
         """The due snapshots, a barrier, then the log for ever (not with ``snapshot="only"``)."""
         session, plan = self._session, self._plan
         assert session is not None
-        if plan.due:
-            async for batch in self._snapshots(session, plan):
-                yield batch
-            yield Barrier(tuple(snapshot_stream(due.table.text) for due in plan.due))
-        if self._link is not None:
-            async for batch in self._log(session, plan, self._link):
-                yield batch
+        psycopg = driver("psycopg", "postgres")
+        try:
+            if plan.due:
+                async for batch in self._snapshots(session, plan):
+                    yield batch
+                yield Barrier(tuple(snapshot_stream(due.table.text) for due in plan.due))
+            if self._link is not None:
+                async for batch in self._log(session, plan, self._link):
+                    yield batch
+        except psycopg.Error as error:
+            raise self._explain(error) from error
 
     async def _snapshots(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
         reader = session.reader
