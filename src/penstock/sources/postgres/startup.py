@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import ConfigError, SlotMissingError, StateMismatchError
+from penstock.errors import (
+    ConfigError,
+    ConnectionLostError,
+    SlotMissingError,
+    StateMismatchError,
+)
 from penstock.failpoints import Failpoint
 from penstock.model import Checkpoint
 from penstock.model.stream import MAIN, snapshot_stream
@@ -84,6 +89,10 @@ class Startup:
         facts = Facts.load(state.facts) if state.facts else None
         await session.connect_control()
         control = session.control
+        if not self._first:
+            standby = await session.blocking(rows, control, "SELECT pg_is_in_recovery()")
+            if standby[0][0]:  # in the middle of a failover
+                raise ConnectionLostError("the server is a standby now: waiting for a primary")
         known_tables = facts.captured if facts is not None and facts.consistent else ()
         tables = await session.blocking(catalog.captured, control, config.tables, known_tables)
         await session.blocking(check.require, control, session.server, config, tables)
