@@ -53,6 +53,7 @@ BOTH = pytest.mark.parametrize("connect", [of_sink, of_store])
     ("url", "parameters"),
     [
         ("postgresql://u:p@db.example.com/d", ("verify-full", "system")),
+        ("postgresql://u:p@127.0.0.1.example.com/d", ("verify-full", "system")),
         ("postgresql://u:p@/d?host=db.example.com", ("verify-full", "system")),
         ("postgresql://u:p@db/d?sslrootcert=/ca.pem", ("verify-full", "/ca.pem")),
         ("postgresql://u:p@db/d?sslmode=require", ("require", None)),

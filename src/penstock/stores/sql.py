@@ -400,7 +400,7 @@ def _verified(url: URL) -> URL:
     if url.drivername != "postgresql+psycopg" or {"sslmode", "service"} & given.keys():
         return url
     host = url.host or given.get("host") or os.environ.get("PGHOST") or ""
-    local = host in ("", "localhost", "::1") or str(host).startswith(("/", "127.0.0."))
+    local = host in ("", "localhost", "127.0.0.1", "::1") or str(host).startswith("/")
     if local or os.environ.get("PGSSLMODE"):
         return url
     return url.set(query={"sslrootcert": "system", **given, "sslmode": "verify-full"})

@@ -63,6 +63,7 @@ def parameters(dsn: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> dict[st
         ("postgresql://db.example.com/d", "verify-full", "system"),
         ("postgresql://10.0.0.7/d", "verify-full", "system"),
         ("host=db.example.com", "verify-full", "system"),
+        ("host=127.0.0.1.example.com", "verify-full", "system"),
         ("host=db.example.com sslrootcert=/ca.pem", "verify-full", "/ca.pem"),
         ("host=db.example.com sslmode=require", "require", None),
         ("host=localhost,db.example.com", "verify-full", "system"),

@@ -217,7 +217,8 @@ def _is_misread(given: Mapping[str, Any]) -> bool:
 def _is_local(host: str) -> bool:
     return (
         not host
-        or host.startswith(("/", "@", "127."))
+        or host.startswith(("/", "@"))
+        or (host.startswith("127.") and host.replace(".", "").isdigit())
         or host.lower() in ("localhost", "::1", "[::1]")
     )
 
