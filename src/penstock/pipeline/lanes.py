@@ -67,7 +67,7 @@ class Lane:
         self._authority = authority
         self._settled = settled
         self._budget = budget
-        self._queue: asyncio.Queue[_Item | asyncio.Future[None]] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[_Item | asyncio.Future[bool]] = asyncio.Queue(QUEUE)
         self._kept: deque[_Item] = deque()
         self._written = 0
         self._lost = False
@@ -98,19 +98,23 @@ class Lane:
         passed, news = self.passage.admit(batch)
         await self._queue.put(_Item(sequence, passed, news))
 
-    async def settle(self) -> None:
-        """Deliver all that is complete; throw away what belongs to an unfinished transaction."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def settle(self) -> bool:
+        """Deliver all that is complete; throw away what belongs to an unfinished transaction.
+
+        False when the lane had to give up: what is complete was not all delivered.
+        """
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         await self._queue.put(done)
-        await done
+        return await done
 
     async def run(self) -> None:
         """Deliver for ever."""
         while True:
             item = await self._queue.get()
             if isinstance(item, asyncio.Future):
+                delivered = not self._abandoned
                 await self._discard()
-                item.set_result(None)
+                item.set_result(delivered)
             elif not self._abandoned:
                 await self._deliver(item)
 

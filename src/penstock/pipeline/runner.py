@@ -143,10 +143,10 @@ class Runner:
                 tasks.append(group.create_task(self._save_forever()))
                 watch = group.create_task(self._watch(tasks))
                 await self._read_until_done()
-                await self._settle()
+                drained = await self._settle()
                 for task in (*tasks, watch):
                     task.cancel()
-            self.drained = True
+            self.drained = drained
             if self._until_caught_up and self._ended:
                 self.caught_up = True
         except BaseExceptionGroup as failures:
@@ -263,10 +263,14 @@ class Runner:
         if self._interrupt is not None and not self._interrupt.done():
             self._interrupt.set_exception(Rewind(why))
 
-    async def _settle(self) -> None:
-        """Everything complete is durable, saved and acknowledged; the rest is thrown away."""
-        await asyncio.gather(*(lane.settle() for lane in self._lanes))
+    async def _settle(self) -> bool:
+        """Everything complete is durable, saved and acknowledged; the rest is thrown away.
+
+        False when a lane had to give up before.
+        """
+        delivered = await asyncio.gather(*(lane.settle() for lane in self._lanes))
         await self._save()
+        return all(delivered)
 
     async def _sleep_unless_stopping(self, seconds: float) -> None:
         await _first_of(self._context.clock.sleep(seconds), self._stopping.wait())

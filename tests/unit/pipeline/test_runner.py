@@ -276,6 +276,23 @@ def test_a_stop_before_anything_was_read_leaves_at_once() -> None:
     assert run_virtual(main()) < 2
 
 
+def test_a_stop_that_gives_up_for_want_of_a_hold_has_not_drained() -> None:
+    source = ScriptedSource([one(1), one(2)])
+    sink = FlakySink(MemorySink(), [Fault("write", delay=5.0)])
+    made = pipeline(source, sink)
+
+    async def scenario() -> Any:
+        running = asyncio.ensure_future(made.serve())
+        await asyncio.sleep(1)
+        source.hold = 0.0
+        made.stop()
+        return await running
+
+    report = run_virtual(scenario())
+    assert report.changes == 1
+    assert not report.drained
+
+
 def test_a_barrier_waits_until_all_is_saved() -> None:
     store = MemoryStore()
     seen: list[Any] = []
