@@ -59,6 +59,16 @@ class Truth:
     defaults: Mapping[str, str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a function got: the ids that it was called for, in order, and those set aside."""
+
+    table: str
+    ids: Sequence[str]
+    parked: frozenset[str]
+    snapshot: tuple[int, int]
+
+
 @dataclass(slots=True)
 class Verdict:
     """What is wrong, and what was counted."""
@@ -80,7 +90,7 @@ def position(text: str) -> int:
     return (int(high, 16) << 32) | int(low, 16)
 
 
-def judge(lines: Iterable[bytes], lives: Sequence[int], truth: Truth) -> Verdict:
+def judge(lines: Iterable[bytes], lives: Sequence[int], truth: Truth, handled: Handled) -> Verdict:
     """Judge a file of JSON lines.
 
     Parameters
@@ -88,7 +98,7 @@ def judge(lines: Iterable[bytes], lives: Sequence[int], truth: Truth) -> Verdict
     lives: for each start of the process, how many lines stood in the file before.
     """
     verdict = Verdict(repeats=[0] * len(lives))
-    replay = _Replay(verdict, truth)
+    replay = _Replay(verdict, truth, handled.table)
     seen: dict[str, bytes] = {}
     for number, line in enumerate(lines):
         try:
@@ -109,6 +119,7 @@ def judge(lines: Iterable[bytes], lives: Sequence[int], truth: Truth) -> Verdict
     _compare_transactions(replay, truth, verdict)
     for table, contents in truth.tables.items():
         _compare_rows(f"{table} replayed", contents, replay.contents(table), verdict)
+    _compare_handled(handled, replay.noted, verdict)
     verdict.transactions = len(replay.transactions)
     return verdict
 
@@ -128,8 +139,11 @@ class _Transaction:
 class _Replay:
     """Applies changes in order, and watches the order."""
 
-    def __init__(self, verdict: Verdict, truth: Truth) -> None:
+    def __init__(self, verdict: Verdict, truth: Truth, note: str) -> None:
         self.verdict = verdict
+        self.noted: list[tuple[str, int, list[str]]] = []
+        """Of one table: id, commit and keys of each change of the log."""
+        self._note = note
         self.truth = truth
         self.transactions: dict[int, _Transaction] = {}
         self._rows: dict[str, dict[tuple[str, ...], Row]] = {}
@@ -183,6 +197,9 @@ class _Replay:
         transaction = self.transactions.setdefault(xid, _Transaction(at[0], []))
         if at[0] < self.truth.snapshots.get(table, (0, 0))[1]:
             self.verdict.wrong("I3 order", f"{table}: the snapshot shows {change['id']} already")
+        if table == self._note:
+            keys = [str(key) for key in (change["key"], change["old_key"]) if key]
+            self.noted.append((change["id"], at[0], keys))
         row = change["after"] or {}
         transaction.ops.append(
             (table, change["op"], change["key"], row.get("ver"), change["old_key"])
@@ -259,6 +276,33 @@ def _compare_transactions(replay: _Replay, truth: Truth, verdict: Verdict) -> No
                 verdict.wrong(
                     "I1 loss", f"{promise.xid} of {promise.worker}, {table}: {got} for {wanted}"
                 )
+
+
+def _compare_handled(
+    handled: Handled, changes: Iterable[tuple[str, int, list[str]]], verdict: Verdict
+) -> None:
+    """Each change was handled or set aside, in order, and none overtook a parked one of its key."""
+    called = {id: number for number, id in reversed([*enumerate(handled.ids)])}
+    parked: set[str] = set()
+    last = -1
+    known = set()
+    for id, commit, keys in changes:
+        known.add(id)
+        if commit < handled.snapshot[1]:
+            continue
+        if id in handled.parked:
+            parked.update(keys)
+        elif id not in called:
+            verdict.wrong("I1 loss", f"{id} was neither handled nor parked")
+        elif called[id] < last:
+            verdict.wrong("I3 order", f"{id} was handled before its turn")
+        elif parked.intersection(keys):
+            verdict.wrong("I3 order", f"{id} overtook a parked change of {keys}")
+        else:
+            last = called[id]
+    for id in handled.parked | called.keys():
+        if id not in known and not id.startswith("snapshot:"):
+            verdict.wrong("I2 phantom", f"{id} was handled, or parked")
 
 
 def _compare_rows(

@@ -1,4 +1,5 @@
-"""The process that is killed: one pipeline from PostgreSQL to JSON lines and to a replica.
+"""The process that is killed: one pipeline from PostgreSQL to JSON lines, to a replica and to a
+function.
 
 It runs in a fork of a server process that has imported everything, so a life begins within
 milliseconds and a kill can hit its very start. Nothing of an earlier life is left in it.
@@ -15,13 +16,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
+from penstock.app import App
 from penstock.errors import PenstockError, SinkUnavailableError
 from penstock.failpoints import Failpoint, Failpoints
-from penstock.model import Mark
+from penstock.model import Change, Mark
 from penstock.pipeline.pipeline import Pipeline
-from penstock.ports import Context
+from penstock.ports import Context, Sink
+from penstock.sinks.handlers.policy import Park
 from penstock.sinks.jsonl import JsonlSink
 from penstock.sinks.sql.config import Sql
 from penstock.sources.postgres.config import Postgres
@@ -35,11 +38,15 @@ PRELOAD = [
     "sqlalchemy.dialects.postgresql.psycopg",
     "penstock.sources.postgres.source",
     "penstock.sinks.sql.sink",
+    "penstock.app",
     "penstock.stores.sqlite",
     "penstock.formats.change",
     "tests.crash.child",
     "tests.crash.harness",
 ]
+
+
+HANDLED_TABLE: Final = "public.code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,11 @@ class Orders:
     def durable(self) -> Path:
         """Holds how many bytes of them are safe."""
         return self.folder / "durable"
+
+    @property
+    def handled(self) -> Path:
+        """What the function was called for, one id in a line."""
+        return self.folder / "handled"
 
     @property
     def state(self) -> Path:
@@ -132,10 +144,26 @@ def _pipeline(orders: Orders, reports: Connection) -> Pipeline:
     return Pipeline(
         orders.pipeline,
         source,
-        [lines, replica],
+        [lines, replica, _handled(orders)],
         store=str(orders.state),
         context=Context(orders.pipeline, failpoints=_failpoints(orders, reports)),
     )
+
+
+def _handled(orders: Orders) -> Sink:
+    """Calls a function that sets a change aside now and then."""
+    app = App(orders.pipeline, orders.dsn, retries=0, max_parked=100_000)
+    file = os.open(orders.handled, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    @app.on(HANDLED_TABLE, "read", "insert", "update", "delete")
+    def handle(change: Change) -> None:
+        if change.after is not None and int(change.after.text("ver") or 0) % 3 == 2:
+            raise Park("the harness says so")
+        os.write(file, f"{change.id}\n".encode())
+
+    sink = app.sink()
+    sink.name = "handled"
+    return sink
 
 
 def _faults(random: Random, orders: Orders, methods: list[Any]) -> list[Fault]:

@@ -64,5 +64,6 @@ def plan_of(seed: int, kills: int) -> Plan:
     random.shuffle(failpoints)
     rest = list(RUNNING)
     random.shuffle(rest)
-    chosen = (*sorted(failpoints[: kills // 6], key=STARTING.index), *rest[: kills // 2])
+    starting = sorted(failpoints[: kills // 6], key=STARTING.index)
+    chosen = (*starting, *rest[: kills // 2])
     return Plan(kills, chosen, frozenset(faults), replica)  # type: ignore[arg-type]

@@ -40,11 +40,11 @@ def run(
             raise Killed
 
         failpoints.arm(die, kill)
-    replica = FlakySink(Sql(url=f"sqlite:///{folder}/replica.db").build(), faults)  # type: ignore[arg-type]
+    replica = FlakySink(Sql(url=f"sqlite:///{folder}/replica.db").build(), faults)
     replica.name, replica.stores_checkpoints = "replica", True  # type: ignore[attr-defined]
     Pipeline(
         "found",
-        Postgres(dsn=dsn, tables=("public.*",), **options),  # type: ignore[arg-type]
+        Postgres(dsn=dsn, tables=("public.*",), **options),
         [Jsonl(path=f"{folder}/lines"), replica],
         store=f"{folder}/state.db",
         context=Context("found", failpoints=failpoints),
