@@ -99,7 +99,11 @@ class Pipeline:
     @property
     def state(self) -> State:
         """What the pipeline does now."""
-        return self._runner.state if self._runner is not None else "stopped"
+        runner = self._runner
+        if runner is None:
+            return "stopped"
+        stalled = any(meter.unavailable for meter in runner.meter.sinks.values())
+        return "stalled" if stalled and runner.state == "running" else runner.state
 
     # -- running
 
@@ -242,9 +246,7 @@ class Pipeline:
                 self._lag(meter, waits=runner.ledger.waits_for(name)),
                 getattr(self.sinks[name][0], "counters", {}),
             )
-        stalled = any(sink.state == "stalled" for sink in sinks.values())
-        state_word: State = "stalled" if stalled and runner.state == "running" else runner.state
-        return Status(self.name, state_word, sinks, source, runner.meter.reconnects)
+        return Status(self.name, self.state, sinks, source, runner.meter.reconnects)
 
     def _lag(self, meter: SinkMeter, *, waits: bool) -> float | None:
         if not waits:

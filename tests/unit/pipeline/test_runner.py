@@ -81,6 +81,20 @@ def test_a_source_that_ends_is_caught_up_with() -> None:
     assert (report.changes, report.drained, report.caught_up) == (1, True, True)
 
 
+def test_a_sink_that_is_away_stalls_the_pipeline() -> None:
+    states: list[str] = []
+
+    class Watched(MemorySink):
+        async def open(self, context: Context) -> None:
+            states.append(made.state)
+            await super().open(context)
+
+    flaky = FlakySink(Watched(), [Fault("write", 1, error=SinkUnavailableError("down"))])
+    made = pipeline(ScriptedSource([one(1)]), flaky)
+    run_virtual(made.serve(until_caught_up=True))
+    assert states == ["starting", "stalled"]
+
+
 def test_saved_before_acknowledged() -> None:
     order: list[str] = []
 
