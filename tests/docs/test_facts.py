@@ -13,9 +13,11 @@ import pytest
 import penstock
 from penstock import errors
 from penstock.app import App
+from penstock.cli.http import metrics
 from penstock.component import Component
 from penstock.formats import json as formats
 from penstock.model import Column, Row, Table
+from penstock.pipeline.observe import SinkStatus, Status
 from penstock.sources.postgres.catalog import types
 from penstock.sources.postgres.wire.types import builtin
 from tests.docs.tables import table
@@ -98,3 +100,11 @@ def _shown(connection: psycopg.Connection[Any], sql: str, example: str) -> list[
     made = Table("public", "t", (Column("v", builtin(oid) or types(connection, [oid])[oid]),))
     shown, _ = formats.row(made, (text,))
     return [sql, example, repr(Row(made, (text,))["v"]), shown.decode()[5:-1]]
+
+
+def test_metrics() -> None:
+    sink = SinkStatus("running", None, None)
+    figures = {"retained_bytes": 0, "lag_bytes": 0}  # names of the source's own status
+    made = metrics(Status("p", "running", {"s": sink}, figures))
+    for name, *_ in table((DOCS / "how-to/production.md").read_text(), "metric"):
+        assert f"# TYPE {name} " in made
