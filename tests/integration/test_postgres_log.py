@@ -212,7 +212,7 @@ def test_an_idle_database_frees_the_log_of_its_busy_neighbour(
         async with Follower(dsn, memory) as again:  # what was acknowledged had been saved
             await again.to_head()
 
-    run(scenario(), 20)
+    run(scenario(), 10)  # a keepalive that is passed over at first must not be forgotten
 
 
 def test_keepalives_are_coalesced(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ class Link:
         self._queued = 0
         self._received = start
         self._acknowledged = start
-        self._report_flush = False
+        self._report_flush = self._report_now = False
         self._waiting = False
         self._error: BaseException | None = None
         self._closing = False
@@ -128,7 +128,12 @@ class Link:
             if lsn <= self._acknowledged:
                 return
             self._acknowledged = lsn
-            self._report_flush = True
+            self._report_flush = self._report_now = True
+        self._wake()
+
+    def ask(self) -> None:
+        """Make the server speak."""
+        self._report_now = True
         self._wake()
 
     @property
@@ -208,7 +213,7 @@ class Link:
             if reading and not was_reading:
                 self._heard = now
             was_reading = reading
-            if self._report_flush or now >= report_at:
+            if self._report_now or now >= report_at:
                 if now >= report_at:
                     report_at = now + self._interval
                 unsent = self._report(now)
@@ -300,7 +305,7 @@ class Link:
         with self._lock:
             acknowledged = self._acknowledged
             flush = acknowledged if self._report_flush or acknowledged >= self._received else 0
-            self._report_flush = False
+            self._report_flush = self._report_now = False
         clock = int(time.time() * 1e6) - EPOCH_US
         ask = not last
         self._pgconn.put_copy_data(

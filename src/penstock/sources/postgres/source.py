@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import (
@@ -98,6 +99,7 @@ class PostgresSource:
         await self.close()
         self._context, self._state = context, state
         self._target: int | None = None
+        self._held: EventBatch | None = None
         self._reached = self._safe = 0
         self._reached_at = self._checked_at = context.clock.monotonic()
         self._missed: set[str] = set()
@@ -245,10 +247,9 @@ class PostgresSource:
             batches = await self._decode(session, plan.facts, decoder, payloads)
             if self._context.clock.monotonic() - self._checked_at >= PUBLICATION_CHECK_EVERY:
                 await self._check_publication(session, plan.facts)
-            for batch in batches:
-                if self._worth_passing(batch):
-                    self._hit(Failpoint.BATCH_DECODED)
-                    yield batch
+            for batch in self._passing(batches):
+                self._hit(Failpoint.BATCH_DECODED)
+                yield batch
 
     async def _decode(
         self, session: Session, facts: Facts, decoder: Decoder, payloads: list[bytes]
@@ -262,22 +263,41 @@ class PostgresSource:
         await self._remember_tables(facts, batches)
         return batches
 
-    def _worth_passing(self, batch: EventBatch) -> bool:
-        """Whether a batch goes on: all with events, and of the empty ones (keepalives, and
-        transactions of others) one in :data:`KEEPALIVE_EVERY` seconds, or the awaited one."""
-        checkpoint = batch.checkpoint
-        # While the server reads its log up to our start, its keepalives are before it.
-        lsn = position.checkpoint_lsn(checkpoint) if checkpoint is not None else 0
-        now = self._context.clock.monotonic()
-        if not batch.events:
-            awaited = self._target is not None and lsn >= self._target
-            if lsn <= self._reached or not (awaited or now - self._reached_at >= KEEPALIVE_EVERY):
-                return False
-        if lsn > self._reached:
-            self._reached, self._reached_at = lsn, now
-            if self._target is not None and lsn >= self._target:
-                self._target = None
-        return True
+    def _passing(self, batches: Sequence[EventBatch]) -> Iterator[EventBatch]:
+        """The batches that go on: all with events, and of the empty ones (keepalives, and
+        transactions of others) the last, once in :data:`KEEPALIVE_EVERY` seconds or if awaited.
+
+        One that does not go on yet is held: the server may have nothing new to say for long.
+        """
+        for batch in batches:
+            if batch.events:
+                self._held = None
+                yield self._reach(batch)
+            elif self._lsn(batch) > self._reached:
+                self._held = batch
+        held = self._held
+        if held is not None:
+            idle = self._context.clock.monotonic() - self._reached_at
+            awaited = self._target is not None and self._lsn(held) >= self._target
+            if awaited or idle >= KEEPALIVE_EVERY:
+                self._held = None
+                yield self._reach(held)
+
+    def _lsn(self, batch: EventBatch) -> int:
+        return position.checkpoint_lsn(batch.checkpoint) if batch.checkpoint is not None else 0
+
+    def _reach(self, batch: EventBatch) -> EventBatch:
+        """Note how far we are. While the server reads its log up to our start, its keepalives are
+        before it: such a checkpoint is none."""
+        lsn = self._lsn(batch)
+        if batch.checkpoint is None or lsn == self._reached:
+            return batch
+        if lsn < self._reached:
+            return replace(batch, checkpoint=None)
+        self._reached, self._reached_at = lsn, self._context.clock.monotonic()
+        if self._target is not None and lsn >= self._target:
+            self._target = None
+        return batch
 
     async def _remember_tables(self, facts: Facts, batches: Sequence[EventBatch]) -> None:
         """Save new shapes before anything depends on them; one save for many."""
@@ -362,6 +382,8 @@ class PostgresSource:
         assert session is not None
         sql = "SELECT pg_logical_emit_message(true, 'penstock', '')::text"
         self._target = parse_lsn((await session.blocking(rows, session.control, sql))[0][0])
+        if self._link is not None:
+            self._link.ask()
         return position.main_checkpoint(self._target, plan.system, plan.timeline)
 
     def authority(self) -> float:
