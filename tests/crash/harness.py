@@ -46,6 +46,7 @@ from tests.crash.child import HANDLED_TABLE, PRELOAD, Orders, live
 from tests.crash.workload import TABLES, Workload, finish, prepare
 from tests.support.postgres import execute, fetch, fresh_database
 from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 SETTINGS: Final[dict[str, Setting]] = {
     "max_prepared_transactions": 20,
@@ -220,6 +221,7 @@ class Episode:
                 self._way = way
                 with Workload(dsn, self.seed, self.plan.writers, self.plan.ddl_every) as workload:
                     gap = self._lead_lives()
+                    eventually(self._server_answers, within=60, what="a server that answers")
                 self.figures.committed = len(workload.committed)
                 self.figures.aborted = workload.aborted
                 if not gap:
@@ -566,6 +568,13 @@ class Episode:
             self._wrong("I4 atomicity", f"the replica's sum is {total}")
 
     # -- small things
+
+    def _server_answers(self) -> bool:
+        """Whether it is over the last kill of one of its processes."""
+        try:
+            return bool(fetch(self._dsn, "SELECT 1"))
+        except psycopg.OperationalError:
+            return False
 
     @property
     def _name(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from penstock.sinks.jsonl import Jsonl
 from penstock.sinks.sql.config import Sql
 from penstock.sources.postgres.config import Postgres
 from penstock.testing import Fault, FlakySink
-from tests.support.postgres import execute
+from tests.support.postgres import execute, fetch
 
 
 class Killed(BaseException):
@@ -88,6 +90,23 @@ def test_a_shape_that_loses_values_is_noticed_after_a_crash(database: str, tmp_p
         run(database, tmp_path, die=Failpoint.BEFORE_WRITE)
     with pytest.raises(SchemaError, match="became numeric"):
         run(database, tmp_path)
+
+
+def test_old_rows_show_the_default_of_their_time(database: str, tmp_path: Path) -> None:
+    """A default that was changed, or dropped, before we came to ask for it."""
+    execute(database, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    run(database, tmp_path, snapshot="initial")
+    execute(
+        database,
+        "ALTER TABLE t ADD a int DEFAULT 5, ADD b text NOT NULL DEFAULT 'it''s'",
+        "INSERT INTO t VALUES (2)",
+        "ALTER TABLE t ALTER a SET DEFAULT 7, ALTER b DROP DEFAULT",
+    )
+    run(database, tmp_path, snapshot="initial")
+    with closing(sqlite3.connect(tmp_path / "replica.db")) as replica:
+        assert replica.execute("SELECT * FROM t ORDER BY id").fetchall() == fetch(
+            database, "SELECT * FROM t ORDER BY id"
+        )
 
 
 def test_a_copy_that_one_sink_lacks_is_not_repeated_for_ever(database: str, tmp_path: Path) -> None:

@@ -153,12 +153,20 @@ def _no_such_table(connection: Connection, pattern: str, known: Iterable[Relkind
 
 
 def relation_facts(connection: Connection, relation: Relation) -> RelationFacts:
-    """What the catalog says now about a relation of the log: nothing, if it is gone."""
+    """What the catalog says now about a relation of the log: nothing, if it is gone.
+
+    A column that was added later has the default of that moment, which its old rows show, whatever
+    became of the default since.
+    """
     as_of = rows(connection, "SELECT pg_current_wal_lsn()::text")[0][0]
     columns = rows(
         connection,
         """
-        SELECT a.attname, NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attgenerated <> ''
+        SELECT a.attname, NOT a.attnotnull,
+               CASE WHEN a.atthasmissing
+                    THEN quote_literal((a.attmissingval::text::text[])[1])
+                    ELSE pg_get_expr(d.adbin, d.adrelid) END,
+               a.attgenerated <> ''
         FROM pg_attribute a
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
