@@ -133,4 +133,5 @@ def _validate(text: str, origin: str) -> None:
         "DATABASE_URL": "postgresql://localhost/shop",
         "TARGET_URL": "postgresql://localhost/replica",
     }
-    parse(text, origin=origin, environ={**unset, **os.environ})
+    given = {name: value for name, value in os.environ.items() if value}
+    parse(text, origin=origin, environ={**unset, **given})

@@ -35,6 +35,13 @@ def test_defaults(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [sink.type for sink in config.sinks] == ["jsonl"]
 
 
+def test_a_variable_may_be_empty_until_it_is_needed(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    test_defaults(here, monkeypatch)
+
+
 def test_options(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--name=stock", "--snapshot=never", "-t", "public.a", "-t", "public.b", "--sink=sql"]
     assert init(monkeypatch, "s.toml", *options) == 0
