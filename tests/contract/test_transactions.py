@@ -290,3 +290,22 @@ def test_a_lost_connection_is_worth_another_try(asked: type, database: str) -> N
             assert await store.checkpoint("app", "main") == at(1)
 
     run(main())
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("kind", [Connection, AsyncConnection])
+@pytest.mark.parametrize(("set_to", "used"), [("off", "on"), ("local", "local")])
+def test_what_is_saved_is_durable_whatever_the_database_says(
+    database: str, kind: type, set_to: str, used: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = {set_to}"
+        )
+
+    async def setting() -> Any:
+        async with opened(database) as store, store.transaction(kind) as transaction:
+            found = transaction.connection.execute(text("SHOW synchronous_commit"))
+            return (await found if isinstance(found, Awaitable) else found).scalar()
+
+    assert asyncio.run(setting()) == used

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from penstock.errors import ConfigError
 from penstock.ports import Context
 from penstock.sinks.sql.dialect import dialect_of
 from penstock.stores.sql import SqlStore
@@ -73,3 +74,33 @@ def test_the_environment_may_name_the_host(
 ) -> None:
     monkeypatch.setenv("PGHOST", "db.example.com")
     assert asked(connect, "postgresql://u:p@/d") == ("verify-full", "system")
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "sslmode"),
+    [
+        ("postgresql+asyncpg://u:p@db.example.com/d", {"ssl": True}, "verify-full"),
+        ("postgresql+asyncpg://u:p@db.example.com/d?ssl=require", {}, "require"),
+        ("postgresql+asyncpg://u:p@localhost/d", {}, None),
+    ],
+)
+def test_asyncpg_verifies_too(url: str, arguments: dict[str, Any], sslmode: str | None) -> None:
+    told: dict[str, Any] = {}
+
+    def connected(_: Any, **given: Any) -> Any:
+        told.update(given["connect_args"])
+        raise Asked
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sqlalchemy.ext.asyncio.create_async_engine", connected)
+        with pytest.raises(Asked):
+            SqlStore(url).async_engine()
+    assert told == arguments
+    assert asked(of_store, url)[0] == sslmode
+
+
+def test_a_driver_that_cannot_verify_is_refused_off_this_machine() -> None:
+    with pytest.raises(ConfigError, match=r"pg8000 cannot be told to verify") as refused:
+        SqlStore("postgresql+pg8000://u:c4nary@db.example.com/d")
+    assert "c4nary" not in str(refused.value)
+    SqlStore("postgresql+pg8000://u:p@localhost/d")

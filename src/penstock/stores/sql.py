@@ -17,12 +17,13 @@ from penstock.errors import ConfigError, MissingExtraError, StoreError
 from penstock.model import Checkpoint
 from penstock.ports import Context, Parked, Saved, StoreTransaction, StreamState
 from penstock.registry import driver
+from penstock.stores import engines
 from penstock.stores.encoding import canonical, dump_parked, load_json, load_parked, load_stream
+from penstock.stores.engines import PATIENCE
 from penstock.stores.tables import VERSION, Tables, load, read_facts
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
-    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from penstock.stores.transaction import SqlTransaction
@@ -30,19 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EXTRA: Final = "sql"
-_PATIENCE: Final = 30  # seconds
-_SYNC: Final = {
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+asyncpg": "postgresql+psycopg",
-    "sqlite+aiosqlite": "sqlite",
-}
-_ASYNC: Final = {
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+pysqlite": "sqlite+aiosqlite",
-}
 
 
 def read_url(url: str) -> URL:
@@ -66,13 +54,14 @@ class SqlStore:
     url: an SQLAlchemy URL; ``postgresql://`` means the driver psycopg. On SQLite, which has one
         writer at a time, a save waits for the handlers' transaction.
     schema: where the tables lie; by default the connection's own.
+
+    Raises ConfigError when the URL cannot be read, or its driver cannot verify a distant server.
     """
 
     def __init__(self, url: str | URL, *, schema: str | None = None) -> None:
         parsed = read_url(url) if isinstance(url, str) else url
-        name = parsed.drivername
-        self._url = _verified(parsed.set(drivername=_SYNC.get(name, name)))
-        self._async_url = _verified(parsed.set(drivername=_ASYNC.get(name, name)))
+        self._url = engines.sync_url(parsed)
+        self._async_url, self._async_arguments = engines.async_url(parsed)
         self.where = "the store at " + parsed.set(query={}).render_as_string(hide_password=True)
         self.tables = Tables(schema)
         self.pipeline = ""
@@ -125,8 +114,7 @@ class SqlStore:
         engine: Engine = self._driven(
             lambda: sqlalchemy.create_engine(self._url, pool_pre_ping=True, hide_parameters=True)
         )
-        if self._one_writer:
-            _one_writer_at_a_time(engine)
+        engines.set_up(engine)
         return engine
 
     def _driven(self, make: Callable[[], T]) -> T:
@@ -314,11 +302,13 @@ class SqlStore:
 
             engine = self._driven(
                 lambda: create_async_engine(
-                    self._async_url, pool_pre_ping=True, hide_parameters=True
+                    self._async_url,
+                    pool_pre_ping=True,
+                    hide_parameters=True,
+                    connect_args=self._async_arguments,
                 )
             )
-            if self._one_writer:
-                _one_writer_at_a_time(engine.sync_engine)
+            engines.set_up(engine.sync_engine)
             self._async_engine = engine
         return self._async_engine
 
@@ -335,11 +325,11 @@ class SqlStore:
             yield
             return
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await self._writer.acquire()
         except TimeoutError:
             raise StoreError(
-                f"{self.where}: a handler's transaction was open for {_PATIENCE} s",
+                f"{self.where}: a handler's transaction was open for {PATIENCE} s",
                 hint="SQLite has one writer at a time: make the handlers faster, or use PostgreSQL",
             ) from None
         try:
@@ -392,36 +382,3 @@ class SqlStore:
                 f"{self.where} {what}: {cause}",
                 hint="GRANT CREATE ON SCHEMA <schema> TO <role>" if denied else "",
             ) from error
-
-
-def _verified(url: URL) -> URL:
-    """Have psycopg verify a server that is not on this machine, unless the URL says how."""
-    given = url.query
-    if url.drivername != "postgresql+psycopg" or {"sslmode", "service"} & given.keys():
-        return url
-    host = url.host or given.get("host") or os.environ.get("PGHOST") or ""
-    local = host in ("", "localhost", "127.0.0.1", "::1") or str(host).startswith("/")
-    if local or os.environ.get("PGSSLMODE"):
-        return url
-    return url.set(query={"sslrootcert": "system", **given, "sslmode": "verify-full"})
-
-
-def _one_writer_at_a_time(engine: Engine) -> None:
-    """Make SQLite's transactions real: the driver would begin them late, and not for savepoints.
-
-    https://docs.sqlalchemy.org/en/20/dialects/sqlite.html, "Serializable isolation, savepoints".
-    """
-    from sqlalchemy import event
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: DBAPIConnection, _: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous = EXTRA")
-        cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("penstock_reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
