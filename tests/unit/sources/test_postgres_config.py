@@ -94,6 +94,55 @@ def test_an_sslmode_of_the_environment_is_obeyed(
     assert "sslmode" not in parameters("host=db.example.com", monkeypatch, tmp_path)
 
 
+SERVICES = """\
+[far]
+host=db.example.com
+port=6543
+dbname=shop
+password=c4nary
+[unverified]
+host=db.example.com
+sslmode=require
+[near]
+host=127.0.0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "sslmode", "roots"),
+    [("far", "verify-full", "system"), ("unverified", None, None), ("near", None, None)],
+)
+@pytest.mark.parametrize("by", ["dsn", "environment"])
+def test_a_service_does_not_go_round_the_verification(
+    service: str,
+    sslmode: str | None,
+    roots: str | None,
+    by: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name in ("PGHOST", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "services").write_text(SERVICES)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    if by == "environment":
+        monkeypatch.setenv("PGSERVICE", service)
+    dsn = f"service={service}" if by == "dsn" else "user=u"
+    asked = parameters(dsn, monkeypatch, tmp_path)
+    assert (asked.get("sslmode"), asked.get("sslrootcert")) == (sslmode, roots)
+    assert bool(Server(Secret(dsn)).weak) is (service == "unverified")
+
+
+def test_a_service_is_shown_by_the_server_that_it_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "services").write_text(SERVICES)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    server = Server(Secret("service=far"))
+    assert str(server) == "db.example.com:6543/shop"
+    assert server.scrub("the password c4nary is wrong") == "the password *** is wrong"
+
+
 @pytest.mark.parametrize(
     ("dsn", "weak"),
     [

@@ -81,21 +81,27 @@ class Server:
                 hint="postgresql://user:password@host:5432/database; "
                 "characters like @ / : ? # % in the password must be percent-encoded",
             )
-        self._password = str(given.get("password") or os.environ.get("PGPASSWORD") or "")
-        self._parameters: dict[str, Any] = {**_DEFAULTS, **given}
-        self._parameters["options"] = f"{given.get('options') or ''} {_SETTINGS}".strip()
+        known = {**_service(text, given), **given}
+        self._password = str(known.get("password") or os.environ.get("PGPASSWORD") or "")
+        self._parameters: dict[str, Any] = {
+            **{name: known.get(name, value) for name, value in _DEFAULTS.items()},
+            **given,
+        }
+        self._parameters["options"] = f"{known.get('options') or ''} {_SETTINGS}".strip()
         self._parameters["client_encoding"] = "UTF8"
-        host = given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST") or ""
+        host = known.get("hostaddr") or known.get("host") or os.environ.get("PGHOST") or ""
         self.hosts = str(host).split(",")
-        if len(self.hosts) > 1:
+        self._port = str(known.get("port") or os.environ.get("PGPORT") or "5432")
+        self._database = str(known.get("dbname") or os.environ.get("PGDATABASE") or "")
+        if len(self.hosts) > 1 and known.get("target_session_attrs", "any") == "any":
             # Only a primary has our slot.
-            self._parameters.setdefault("target_session_attrs", "primary")
-        self.sslmode = str(given.get("sslmode") or os.environ.get("PGSSLMODE") or "")
+            self._parameters["target_session_attrs"] = "primary"
+        self.sslmode = str(known.get("sslmode") or os.environ.get("PGSSLMODE") or "")
         self.local = all(map(_is_local, self.hosts))
-        self.verifies_by_default = not (self.sslmode or given.get("service") or self.local)
+        self.verifies_by_default = not (self.sslmode or self.local)
         if self.verifies_by_default:
             self._parameters["sslmode"] = "verify-full"
-            roots = given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+            roots = known.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
             own = Path.home() / ".postgresql" / "root.crt"
             if not roots and not own.exists() and psycopg.pq.version() >= _SYSTEM_ROOTS_SINCE:
                 self._parameters["sslrootcert"] = "system"
@@ -114,10 +120,8 @@ class Server:
 
     def __str__(self) -> str:
         """Host, port and database, without secrets."""
-        port = self._parameters.get("port") or os.environ.get("PGPORT") or "5432"
-        name = self._parameters.get("dbname") or os.environ.get("PGDATABASE") or ""
         host = ",".join(self.hosts) or "the local socket"
-        return f"{host}:{port}/{name}"
+        return f"{host}:{self._port}/{self._database}"
 
     def connect(self) -> Connection:
         """An ordinary connection, in autocommit.
@@ -205,6 +209,25 @@ class Server:
     def scrub(self, text: str) -> str:
         """The text without the password."""
         return text.replace(self._password, "***") if self._password else text
+
+
+def _service(dsn: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """What a connection service file (``service=``, PGSERVICE) makes of the dsn; empty for none.
+
+    libpq reads the file when it connects; a value that it refuses ends that before it reaches out.
+    Its default sslmode, which accepts any server, is not told from one that was written down.
+    """
+    if not (given.get("service") or os.environ.get("PGSERVICE")):
+        return {}
+    psycopg = driver("psycopg", "postgres")
+    refused = psycopg.conninfo.make_conninfo(dsn, channel_binding="resolve-only")
+    pgconn = psycopg.pq.PGconn.connect_start(refused.encode())
+    found = {option.keyword.decode(): option.val.decode() for option in pgconn.info if option.val}
+    pgconn.finish()
+    for name in ("channel_binding", "sslmode"):
+        if found.get(name) in ("resolve-only", "prefer"):
+            del found[name]
+    return found
 
 
 def _is_misread(given: Mapping[str, Any]) -> bool:
