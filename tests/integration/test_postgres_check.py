@@ -109,3 +109,9 @@ def test_status_tells_of_slot_and_log(database: str) -> None:
         assert status["active"] is False
 
     run(scenario())
+
+
+def test_rows_that_move_with_a_partition_are_not_captured(database: str) -> None:
+    execute(database, "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    (told,) = [f.message for f in findings(database) if "partition" in f.message]
+    assert told.endswith(": public.t")

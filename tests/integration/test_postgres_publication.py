@@ -168,3 +168,92 @@ def test_a_query_that_is_cancelled_is_tried_again(
             assert len(await source.changes()) == 1
 
     run(read())
+
+
+PARTITIONED = (
+    "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+    "CREATE TABLE t_0 PARTITION OF t FOR VALUES FROM (0) TO (10)",
+    "INSERT INTO t VALUES (1)",
+    "CREATE TABLE u (id int PRIMARY KEY)",
+)
+MOVES = {
+    "attached": (
+        [
+            "CREATE TABLE t_1 (LIKE t INCLUDING ALL)",
+            "INSERT INTO t_1 VALUES (11)",
+            "ALTER TABLE t ATTACH PARTITION t_1 FOR VALUES FROM (10) TO (20)",
+        ],
+        "t_1 was attached to public.t with rows that are not in the log",
+    ),
+    "attached in its first transaction": (
+        [
+            "BEGIN; CREATE TABLE t_1 (LIKE t INCLUDING ALL); INSERT INTO t_1 VALUES (11);"
+            " ALTER TABLE t ATTACH PARTITION t_1 FOR VALUES FROM (10) TO (20); COMMIT"
+        ],
+        "t_1 was attached to public.t with rows that are not in the log",
+    ),
+    "detached": (["ALTER TABLE t DETACH PARTITION t_0"], "t_0 is no partition of public.t"),
+    "dropped": (["DROP TABLE t_0"], "a dropped table is no partition of public.t"),
+    "made": (
+        [
+            "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (10) TO (20)",
+            "INSERT INTO t VALUES (11)",
+        ],
+        None,
+    ),
+    "attached empty": (
+        [
+            "CREATE TABLE t_1 (LIKE t INCLUDING ALL)",
+            "ALTER TABLE t ATTACH PARTITION t_1 FOR VALUES FROM (10) TO (20)",
+        ],
+        None,
+    ),
+}
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("running", [True, False], ids=["while running", "between runs"])
+@pytest.mark.parametrize(("moved", "told"), MOVES.values(), ids=MOVES)
+def test_rows_that_come_or_go_with_a_partition_are_told(
+    database: str,
+    moved: list[str],
+    told: str | None,
+    running: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    execute(database, *PARTITIONED)
+
+    async def read() -> None:
+        async with follower(database, Remembered(), "initial") as source:
+            await source.changes()
+            if not running:
+                await source.close()
+            execute(database, *moved)
+            if not running:
+                await source.open()
+            await source.changes()
+            await source.changes()
+
+    with caplog.at_level(logging.WARNING):
+        run(read())
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == (told is not None), messages
+    assert told is None or messages[0].startswith(told)
+
+
+def test_a_new_copy_needs_no_warning_of_partitions(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(database, *PARTITIONED)
+    memory = Remembered()
+
+    async def read() -> set[tuple[bytes, ...]]:
+        async with follower(database, memory, "always") as source:
+            await source.changes()
+            return set(source.replica["public.t"])
+
+    assert run(read()) == {(b"1",)}
+    execute(database, *MOVES["attached"][0])
+    with caplog.at_level(logging.WARNING):
+        assert run(read()) == {(b"1",), (b"11",)}
+    assert not caplog.records

@@ -313,6 +313,14 @@ def _uncaptured(
                 f"ALTER TABLE {quote(t.schema)}.{quote(t.name)} SET LOGGED;" for t in unlogged
             ),
         )
+    roots = [table.text for table in tables if table.partitioned]
+    if roots:
+        yield Finding(
+            "info",
+            "rows that a partition holds when it is attached are not in the log, nor that they "
+            f"leave when it is detached or dropped: {_some(roots)}",
+            "penstock run warns of each; snapshot = 'always' for one run copies the table anew",
+        )
     children = rows(
         connection,
         """

@@ -24,12 +24,14 @@ class Captured:
     needed: the first attempt that is good enough. A sink that has it keeps it, though the copy is
         begun again for another sink.
     entry: OID of what names it in the publication; 0 where nothing names it alone.
+    partitions: OIDs of its leaves when we last looked; None before we did.
     """
 
     oid: int
     attempt: int = 0
     needed: int = 0
     entry: int = 0
+    partitions: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Facts:
             "consistent": self.consistent,
             "operations": list(self.operations),
             "captured": {
-                name: [c.oid, c.attempt, c.needed, c.entry] for name, c in self.captured.items()
+                name: [c.oid, c.attempt, c.needed, c.entry, c.partitions]
+                for name, c in self.captured.items()
             },
             "shapes": [[dump_table(shape.table), shape.since] for shape in self.shapes],
         }

@@ -38,7 +38,7 @@ from penstock.model import (
 from penstock.model.stream import MAIN, snapshot_mark, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
-from penstock.sources.postgres import catalog, check, position, publication, slot
+from penstock.sources.postgres import catalog, check, partitions, position, publication, slot
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.connection import Server, command, quote, rows
 from penstock.sources.postgres.facts import Facts
@@ -320,6 +320,17 @@ class PostgresSource:
         tables = await session.blocking(catalog.user_tables, session.control)
         await session.blocking(publication.check, session.control, facts, tables)
         self._look_for_others(facts, tables)
+        await self._look_at_partitions(session, facts)
+
+    async def _look_at_partitions(self, session: Session, facts: Facts) -> None:
+        before = facts.dump()
+        wanted = None if self.config.snapshot == "never" else ()
+        for warning in await session.blocking(
+            lambda: partitions.compare(session.control, facts, copied=wanted)
+        ):
+            self._context.logger.warning("%s", warning)
+        if facts.dump() != before:
+            await self._state.save(facts.dump())
 
     def _look_for_others(self, facts: Facts, tables: Sequence[Relkind]) -> None:
         """A captured name may stand for another table by now, which is not published.

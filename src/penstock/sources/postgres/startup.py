@@ -22,7 +22,7 @@ from penstock.failpoints import Failpoint
 from penstock.model import Checkpoint
 from penstock.model.stream import MAIN, snapshot_stream
 from penstock.ports import SourceState
-from penstock.sources.postgres import catalog, check, publication, slot
+from penstock.sources.postgres import catalog, check, partitions, publication, slot
 from penstock.sources.postgres.catalog import Relkind
 from penstock.sources.postgres.connection import Connection, rows
 from penstock.sources.postgres.facts import Captured, Facts
@@ -216,7 +216,8 @@ class Startup:
                 needed = attempt + 1 if new or again else needed
             if policy == "never" and was is not None and was.oid not in (0, table.oid):
                 warn("%s was made anew: what was written to it until now is not read", table.text)
-            captured[table.text] = Captured(table.oid, attempt, needed)
+            partitions = was.partitions if was else None
+            captured[table.text] = Captured(table.oid, attempt, needed, partitions=partitions)
         for name in captured.keys() - {table.text for table in tables}:
             if captured[name].oid:
                 warn("%s was dropped, renamed or left out: it is not captured any more", name)
@@ -263,6 +264,13 @@ class Startup:
         """Remember all of it, and the attempts before any of their rows is seen."""
         for due in self._due:
             facts.captured[due.table.text].attempt = due.attempt
+        copied = {due.table.text for due in self._due}
+        wanted = None if self._config.snapshot == "never" else copied
+        session = self._session
+        for warning in await session.blocking(
+            lambda: partitions.compare(session.control, facts, copied=wanted)
+        ):
+            session.context.logger.warning("%s", warning)
         for captured in facts.captured.values():
             captured.entry = self._entries.get(captured.oid, 0)
         if facts.dump() != self._state.facts:
