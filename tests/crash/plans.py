@@ -1,7 +1,11 @@
-"""The episodes that the tests and the long run are made of."""
+"""The episodes that the tests and the long run are made of.
+
+With ``PENSTOCK_CRASH=full`` (``make crash``) the tests take their time.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
@@ -10,17 +14,22 @@ from typing import Final
 from penstock.failpoints import Failpoint
 from tests.crash.harness import RUNNING, STARTING, Fault, Plan
 
+FULL: Final = os.environ.get("PENSTOCK_CRASH") == "full"
+
+
+def _size(kills: int) -> int:
+    return 4 * kills if FULL else kills
+
+
 ALL_FAILPOINTS: Final = (*STARTING, *RUNNING)
-EVERYWHERE: Final = Plan(
-    len(ALL_FAILPOINTS) + 3, ALL_FAILPOINTS, frozenset({"flaky", "tail", "power"})
-)
+EVERYWHERE: Final = Plan(len(ALL_FAILPOINTS), ALL_FAILPOINTS, frozenset({"flaky", "tail", "power"}))
 """Every failpoint once."""
-AT_RANDOM: Final = Plan(20, (), frozenset({"flaky", "freeze", "tail", "power"}))
-SERVER: Final = Plan(10, (), frozenset({"server", "walsender", "terminate"}))
+AT_RANDOM: Final = Plan(_size(10), (), frozenset({"flaky", "freeze", "tail", "power"}))
+SERVER: Final = Plan(_size(6), (), frozenset({"server", "walsender", "terminate"}))
 REPLICA: Final = Plan(
-    10, (Failpoint.SNAPSHOT_READ, Failpoint.SINK_COMMIT), frozenset({"flaky"}), "postgres"
+    _size(5), (Failpoint.SNAPSHOT_READ, Failpoint.SINK_COMMIT), frozenset({"flaky"}), "postgres"
 )
-NETWORK: Final = Plan(12, (), frozenset({"network"}))
+NETWORK: Final = Plan(_size(6), (), frozenset({"network"}))
 
 _SNAPSHOTS: Final = Plan(
     8,

@@ -32,10 +32,10 @@ def test_killed_beside_a_postgres_replica(victim: Server) -> None:
 
 def test_the_server_and_its_walsenders_are_killed(victim: Server) -> None:
     figures = Episode(victim, 4, SERVER).run()
-    assert sum(figures.faults.values()) >= 2
+    assert figures.faults
 
 
 @pytest.mark.parametrize("sabotage", ["drop", "advance", "recreate"])
 def test_a_gap_is_declared(victim: Server, sabotage: Sabotage) -> None:
     """The only other way to keep the promise: a slot that lost our place stops the pipeline."""
-    assert Episode(victim, 5, Plan(2, sabotage=sabotage)).run().gaps == 1
+    assert Episode(victim, 5, Plan(1, sabotage=sabotage)).run().gaps == 1

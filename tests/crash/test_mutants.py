@@ -5,7 +5,6 @@ A few are tried in every run of the tests; with ``PENSTOCK_CRASH=full`` (``make 
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import pytest
@@ -13,10 +12,14 @@ import pytest
 from penstock.embedded.server import Server
 from tests.crash.harness import Episode, Violated
 from tests.crash.mutants import MUTANTS
-from tests.crash.plans import plan_for
+from tests.crash.plans import FULL, plan_for
 
-FULL: Final = os.environ.get("PENSTOCK_CRASH") == "full"
-QUICK: Final = ("acknowledge_before_flush", "unchanged_becomes_null", "key_change_as_upsert")
+QUICK: Final = (
+    "acknowledge_before_flush",
+    "deduplicate_by_row_position",
+    "key_change_as_upsert",
+    "log_from_the_second_snapshot",
+)
 SEEDS: Final = 6
 
 

@@ -9,5 +9,5 @@ from tests.crash.plans import NETWORK
 
 def test_the_network_fails(victim: Server) -> None:
     figures = Episode(victim, 6, NETWORK).run()
-    assert figures.faults["network"] >= 2
+    assert figures.faults["network"]
     assert figures.liveness, "no life was seen to go on"
