@@ -24,7 +24,7 @@ demo: $(DEMO) ## a shop that buys and sells, its changes live, a replica proved 
 
 .PHONY: test
 test: .venv/.dev ## all tests, against real servers that they start and stop
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile
 
 .PHONY: unit
 unit: .venv/.dev ## the tests that need no server

@@ -151,8 +151,8 @@ class Proxy:
                     target.shutdown(socket.SHUT_WR)
                     break
                 data, torn = self._spoil(data, direction)
+                self.passed[direction] += len(data)  # before who receives it can ask
                 target.sendall(data)
-                self.passed[direction] += len(data)
                 if torn:
                     link.reset()
         link.left()
