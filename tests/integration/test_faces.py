@@ -254,3 +254,50 @@ def test_a_type_that_does_not_fit_its_table_is_refused(database: str) -> None:
     insert(database, 1, 1)
     with pytest.raises(SchemaError, match=r"numeric\(10,2\): it does not fit"):
         app().run(until_caught_up=True)
+
+
+@dataclass
+class Document:
+    id: str
+    status: str
+    body: str
+
+
+def test_check_finds_row_types_that_do_not_fit(database: str) -> None:
+    execute(
+        database,
+        "CREATE TABLE documents (id int PRIMARY KEY, status varchar(10) NOT NULL, body text"
+        " NOT NULL)",
+        "ALTER TABLE documents ALTER status SET STORAGE plain",
+        "CREATE TABLE orders (id int PRIMARY KEY, status varchar(10) NOT NULL)",
+    )
+    app = App("wrong_types", source=database, store="memory")
+
+    @app.on("public.documents", "insert", "update")
+    def index(change: Change[Document]) -> None: ...
+
+    @app.on("public.orders", "insert")
+    def announce(change: Change[Order]) -> None: ...
+
+    found = [(f.severity, f.message) for f in app.check() if "Document." in f.message]
+    assert found == [
+        (
+            "error",
+            "public.documents.id is integer: it does not fit the field Document.id",
+        ),
+        (
+            "info",
+            "a large value of public.documents.body is UNCHANGED in updates that leave it alone, "
+            "which Document.body cannot hold: such a change fails",
+        ),
+    ]
+    assert not [f for f in app.check() if "Order." in f.message]
+
+
+def test_check_of_an_app_whose_server_is_away_is_a_finding() -> None:
+    app = App("away", source="postgresql://u@127.0.0.1:1/d", store="memory")
+
+    @app.on("public.documents", "insert")
+    def index(change: Change[Document]) -> None: ...
+
+    assert [f.severity for f in app.check()] == ["error"]

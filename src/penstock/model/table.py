@@ -90,6 +90,8 @@ class Column:
     """A column of a table.
 
     ``nullable`` and ``default`` are catalog facts: None where the catalog was not asked.
+    ``external``, whether a value may be stored out of line, so that the log may not repeat it, is
+    asked for by a check only.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Column:
     nullable: bool | None = None
     default: str | None = None
     generated: bool = False
+    external: bool | None = field(default=None, compare=False)
 
 
 Identity: TypeAlias = Literal["default", "index", "full", "nothing"]

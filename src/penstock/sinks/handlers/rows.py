@@ -22,7 +22,7 @@ Maker: TypeAlias = Callable[[Sequence[Raw]], Any]
 _Reader: TypeAlias = Callable[[Raw], Any]
 
 _LARGE: Final = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON, Kind.ARRAY, Kind.NUMERIC, Kind.OTHER})
-"""Kinds whose values may be stored out of line, so that the log may not repeat them."""
+"""Kinds whose values may be stored out of line, where the source does not know it by column."""
 
 _VERSIONS: Final = 1000
 """Table versions whose makers are kept."""
@@ -249,7 +249,7 @@ def row_type(type: Any) -> RowType | None:
 def _may_be_unchanged(table: Table, column: Column) -> bool:
     return (
         table.identity != "full"
-        and column.type.kind in _LARGE
+        and (column.type.kind in _LARGE if column.external is None else column.external)
         and column.name not in table.key_columns
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -308,6 +308,27 @@ def published(connection: Connection, relkind: Relkind, publication: str) -> Pub
     )
     table = make_table(relation, relation_facts(connection, relation), None)
     return Published(table, where, _estimate(connection, relkind))
+
+
+def described(connection: Connection, patterns: Sequence[str], publication: str) -> list[Table]:
+    """The tables behind the patterns as the log would tell them now, and which of their columns
+    may be stored out of line. Raises as :func:`captured`."""
+    tables = []
+    for relkind in captured(connection, patterns):
+        table = published(connection, relkind, publication).table
+        # A partitioned table stores nothing itself; a table too narrow for it has no TOAST.
+        external = rows(
+            connection,
+            """
+            SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            WHERE c.oid = %s AND a.attstorage <> 'p' AND (c.reltoastrelid <> 0 OR c.relkind = 'p')
+            """,
+            relkind.oid,
+        )
+        names = {name for (name,) in external}
+        columns = tuple(replace(c, external=c.name in names) for c in table.columns)
+        tables.append(replace(table, columns=columns))
+    return tables
 
 
 def _estimate(connection: Connection, relkind: Relkind) -> int | None:

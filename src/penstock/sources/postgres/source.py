@@ -8,6 +8,7 @@ snapshots first, then the log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -416,6 +417,18 @@ class PostgresSource:
         self._server.name_sessions(context.pipeline)
         name, published = self._names(context.pipeline)
         return await asyncio.to_thread(check.check, self._server, self.config, name, published)
+
+    async def describe(self, context: Context) -> list[Table]:
+        """The captured tables as they are today; none where ``check`` tells why."""
+        self._server.name_sessions(context.pipeline)
+        _, published = self._names(context.pipeline)
+
+        def look() -> list[Table]:
+            with contextlib.suppress(PenstockError), self._server.connect() as connection:
+                return catalog.described(connection, self.config.tables, published)
+            return []
+
+        return await asyncio.to_thread(look)
 
     async def status(self, context: Context) -> dict[str, Any]:
         """Slot, retained log and lag as the server tells them; a running snapshot's progress."""
