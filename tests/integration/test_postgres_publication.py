@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from penstock import Pipeline, Postgres, Sql
 from penstock.errors import ConnectionLostError, GapError
 from penstock.model import Change
+from penstock.sources.postgres import catalog
 from penstock.sources.postgres import source as source_module
-from tests.support.follow import Follower, Remembered, run
+from tests.support.follow import Follower, Remembered, run, until
 from tests.support.postgres import execute
 
 pytestmark = pytest.mark.server
@@ -124,6 +130,88 @@ def test_a_table_that_is_replaced_while_we_read_is_published_and_copied(
 
 
 @pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("replaced", REPLACED.values(), ids=REPLACED)
+def test_a_replaced_table_that_is_never_copied_is_a_gap(database: str, replaced: list[str]) -> None:
+    execute(database, *TABLES)
+    memory = Remembered()
+
+    async def replace() -> None:
+        async with follower(database, memory) as source:
+            await source.changes()
+            execute(database, *replaced)
+            with pytest.raises(ConnectionLostError):
+                await source.changes()
+            for _ in range(2):
+                with pytest.raises(GapError, match=r"public\.t is another table now") as gap:
+                    await source.reopen()
+                assert "snapshot = 'initial'" in gap.value.hint
+
+    async def mend() -> set[tuple[bytes, ...]]:
+        async with follower(database, memory, "initial") as source:
+            await source.changes()
+            assert "public.u" not in source.replica
+            return set(source.replica["public.t"])
+
+    run(replace())
+    assert run(mend()) == {(b"2",)}
+
+
+@pytest.mark.usefixtures("look_often")
+def test_a_table_that_comes_back_after_it_was_missed_is_copied(database: str) -> None:
+    execute(database, *TABLES)
+
+    async def read() -> None:
+        async with follower(database, Remembered(), "initial") as source:
+            await source.changes()
+            execute(database, "DROP TABLE t")
+            await source.changes()
+            execute(database, TABLES[0], "INSERT INTO t VALUES (2)")
+            with pytest.raises(ConnectionLostError, match=r"public\.t is another table now"):
+                await source.changes()
+            await source.reopen()
+            await source.changes()
+            assert set(source.replica["public.t"]) == {(b"2",)}
+
+    run(read())
+
+
+@pytest.mark.usefixtures("look_often")
+@pytest.mark.parametrize("columns", ["id int PRIMARY KEY", "name text, id int PRIMARY KEY"])
+def test_a_replica_keeps_no_rows_of_a_table_that_was_made_anew(
+    database: str, columns: str, tmp_path: Path
+) -> None:
+    execute(database, *TABLES, "INSERT INTO t VALUES (1)")
+    url = f"sqlite:///{tmp_path / 'replica.db'}"
+    pipeline = Pipeline(
+        "shop",
+        Postgres(dsn=database, tables=("public.t", "public.u"), snapshot="initial"),
+        [Sql(url=url)],
+        store="memory",
+    )
+
+    def ids() -> list[int]:
+        with closing(sqlite3.connect(tmp_path / "replica.db")) as connection:
+            try:
+                return sorted(id for (id,) in connection.execute("SELECT id FROM t"))
+            except sqlite3.OperationalError:  # not yet there, or locked
+                return []
+
+    async def serve() -> None:
+        serving = asyncio.create_task(pipeline.serve())
+        await until(lambda: ids() == [1])
+        execute(database, "DROP TABLE t", f"CREATE TABLE t ({columns})")
+        execute(database, "INSERT INTO t (id) VALUES (2)", "INSERT INTO u VALUES (1)")
+        await until(lambda: ids() == [2] or serving.done())
+        execute(database, "INSERT INTO t (id) VALUES (3)")
+        await until(lambda: ids() == [2, 3] or serving.done())
+        pipeline.stop()
+        await serving
+        assert ids() == [2, 3]
+
+    run(serve())
+
+
+@pytest.mark.usefixtures("look_often")
 @pytest.mark.parametrize(
     "moved", ["ALTER TABLE t RENAME TO old", "ALTER TABLE t SET SCHEMA other", "DROP TABLE t"]
 )
@@ -159,7 +247,7 @@ def test_a_query_that_is_cancelled_is_tried_again(
     async def read() -> None:
         async with follower(database, Remembered()) as source:
             with monkeypatch.context() as patch:
-                patch.setattr(source_module.catalog, "user_tables", cancelled)
+                patch.setattr(catalog, "user_tables", cancelled)
                 with pytest.raises(ConnectionLostError):
                     await source.changes()
             assert connected

@@ -342,11 +342,12 @@ class PostgresSource:
         here = {table.oid: table for table in tables}
         for name, was in facts.captured.items():
             now, same = named.get(name), here.get(was.oid)
-            if not was.oid or name in self._missed or (now and now.oid == was.oid):
+            if not was.oid or (now and now.oid == was.oid):
                 continue
             if now is not None and not facts.temporary:
                 raise ConnectionLostError(f"{name} is another table now: it is captured anew")
-            if same is not None and catalog.wanted(self.config.tables, same.schema, same.name):
+            known = same is not None and catalog.wanted(self.config.tables, same.schema, same.name)
+            if known or name in self._missed:
                 continue
             self._missed.add(name)
             self._context.logger.warning(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import (
     ConfigError,
     ConnectionLostError,
+    GapError,
     SlotMissingError,
     StateMismatchError,
 )
@@ -215,7 +216,13 @@ class Startup:
                 due.append(Due(table, attempt + 1))
                 needed = attempt + 1 if new or again else needed
             if policy == "never" and was is not None and was.oid not in (0, table.oid):
-                warn("%s was made anew: what was written to it until now is not read", table.text)
+                raise GapError(
+                    f"{table.text} is another table now (dropped and made anew, or renamed): what "
+                    "was written to it until now is lost to us",
+                    hint="run once with snapshot = 'initial', which copies that table alone; or "
+                    "`penstock teardown`, and begin again from now",
+                    table=table.text,
+                )
             partitions = was.partitions if was else None
             captured[table.text] = Captured(table.oid, attempt, needed, partitions=partitions)
         for name in captured.keys() - {table.text for table in tables}:
