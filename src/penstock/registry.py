@@ -72,6 +72,18 @@ def component(registry: str, name: str) -> Any:
     raise ConfigError(f"there is no {registry} {name!r}", hint=hint)
 
 
+def source_of(url: str) -> Any:
+    """The configuration of the source that reads a URL. Raises ConfigError when none does."""
+    scheme, separator, _ = url.partition("://")
+    kind = URL_SOURCES.get(scheme.partition("+")[0])
+    if kind is None or not separator:
+        raise ConfigError(
+            "the source is no URL that penstock knows",
+            hint="known: " + ", ".join(f"{known}://" for known in URL_SOURCES),
+        )
+    return component("source", kind)(dsn=url)
+
+
 def driver(module: str, extra: str) -> Any:
     """Import a driver, or raise MissingExtraError with the line that installs it."""
     try:

@@ -29,7 +29,7 @@ def configured(
     ConfigError: a URL that no source reads, a value that is refused, or a choice that a working
         source cannot be given any more.
     """
-    config = _of_url(source) if isinstance(source, str) else source
+    config = registry.source_of(source) if isinstance(source, str) else source
     if not isinstance(config, Component):
         if chosen:
             raise ConfigError(
@@ -45,15 +45,3 @@ def configured(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return made
-
-
-def _of_url(url: str) -> Component:
-    scheme, separator, _ = url.partition("://")
-    kind = registry.URL_SOURCES.get(scheme.partition("+")[0])
-    if kind is None or not separator:
-        raise ConfigError(
-            "the source is no URL that penstock knows",
-            hint="known: " + ", ".join(f"{known}://" for known in registry.URL_SOURCES),
-        )
-    config: Component = registry.component("source", kind)(dsn=url)
-    return config

@@ -307,14 +307,7 @@ def _check_name(name: str) -> None:
 
 def _source(source: Any) -> Source:
     if isinstance(source, str):
-        scheme = source.partition("://")[0]
-        kind = registry.URL_SOURCES.get(scheme.partition("+")[0])
-        if kind is None:
-            raise ConfigError(
-                f"no source reads {scheme or 'such'}: URLs",
-                hint="known: " + ", ".join(f"{known}://" for known in registry.URL_SOURCES),
-            )
-        source = registry.component("source", kind)(dsn=source)
+        source = registry.source_of(source)
     built: Source = _build(source, "open", "batches", "acknowledge")
     return built
 
