@@ -146,11 +146,19 @@ def _conclude(comparisons: list[Comparison], watched: Watched) -> None:
         f"  from COMMIT to applied in the replica: p50 {middle:.1f} ms, p99 {late:.1f} ms",
         "",
         "What next, with a database of yours (export DATABASE_URL=postgresql://…):",
-        "  penstock check   what it needs, and the SQL for it",
-        "  penstock tail    its changes, live; nothing is left on the server",
-        "  penstock init    a pipeline file, for penstock run",
+        f"  {command()} check   what it needs, and the SQL for it",
+        f"  {command()} tail    its changes, live; nothing is left on the server",
+        f"  {command()} init    a pipeline file, for penstock run",
     ):
         payload(text)
+
+
+def command() -> str:
+    """How this command is called: by its name, or by its path where it is not on the PATH."""
+    if shutil.which("penstock"):
+        return "penstock"
+    path = Path(sys.argv[0])
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class Watched:
