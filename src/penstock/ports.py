@@ -142,8 +142,8 @@ class Sink(Protocol):
     """Where changes go.
 
     A sink that commits checkpoints with its data says so by an attribute ``stores_checkpoints``
-    that is true. Raises SinkUnavailableError when a write is worth trying again: it is then closed, opened and
-    fed again all that no flush covered.
+    that is true. Raises SinkUnavailableError when a write is worth trying again: it is then
+    closed, opened and fed again all that no flush covered.
     """
 
     async def open(self, context: Context) -> None:
@@ -244,6 +244,9 @@ class Store(Protocol):
     async def peek(self, context: Context) -> Saved | None:
         """What :meth:`load` would give, without ``open``: nothing is locked, created or changed,
         so it works while another process runs the pipeline."""
+
+    async def peek_parked(self, context: Context) -> list[Parked]:
+        """What :meth:`parked` would give, as :meth:`peek` does it."""
 
     async def save(
         self,

@@ -256,13 +256,22 @@ def test_another_server_ends_with_4(shop: str, own_server: OwnServer) -> None:
 
 
 def test_status_while_it_runs_and_after(shop: str) -> None:
+    def lag_is_known() -> bool:
+        execute(shop, "UPDATE orders SET status = 'paid' WHERE id = 2")
+        beside = penstock(shop, "status", "orders.toml", "--json")
+        seconds = json.loads(beside.stdout)["source"]["lag_seconds"]
+        return seconds is not None and 0 <= seconds < 30
+
     with running(shop, "run", "orders.toml") as process:
         rows(2)
         execute(shop, "DELETE FROM orders WHERE id = 1")
         rows(3)
         beside = penstock(shop, "status", "orders.toml", "--json")
         assert beside.returncode == 0, beside.stderr
-        assert json.loads(beside.stdout)["state"] == "running"
+        status = json.loads(beside.stdout)
+        assert status["state"] == "running"
+        assert status["sinks"]["jsonl"]["parked"] == 0
+        eventually(lag_is_known, what="a lag in seconds")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     after = penstock(shop, "status", "orders.toml", "--json")
@@ -272,6 +281,24 @@ def test_status_while_it_runs_and_after(shop: str) -> None:
     text = penstock(shop, "status", "orders.toml")
     assert text.returncode == 0
     assert "jsonl" in text.stdout
+
+
+def test_status_of_a_server_that_is_away_shows_what_the_store_knows(shop: str) -> None:
+    penstock(shop, "run", "orders.toml", "--until-caught-up")
+    execute(shop, "DELETE FROM orders")
+    penstock(shop, "run", "orders.toml", "--until-caught-up")
+    away = re.sub(r":\d+/", f":{free_port()}/", shop)
+    done = penstock(away, "status", "orders.toml", "--json")
+    assert done.returncode == 1
+    status = json.loads(done.stdout)
+    assert (status["state"], status["source"]) == ("unknown", {})
+    assert "cannot connect" in status["error"]
+    assert status["sinks"]["jsonl"]["data"]
+    text = penstock(away, "status", "orders.toml")
+    assert text.returncode == 1
+    assert text.stdout.startswith("orders: unknown\n")
+    assert status["sinks"]["jsonl"]["data"] in text.stdout
+    assert "cannot connect" in text.stderr
 
 
 def test_status_before_the_first_run(shop: str) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.cli.console import confirmed, counted, note, payload, payload_json, settings, table
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
-    from penstock.ports import Parked
+    from penstock.ports import Context, Parked
 
 
 class Action(StrEnum):
@@ -38,7 +38,7 @@ def parked(
 ) -> None:
     """List, show, replay or discard parked changes.
 
-    The pipeline must be stopped where its state is in a file.
+    list and show work while the pipeline runs; for replay and discard it must be stopped.
     """
     from penstock.assembly import from_target
 
@@ -48,25 +48,35 @@ def parked(
             f"{pipeline.name} has no sink {sink!r}", hint="its sinks: " + ", ".join(pipeline.sinks)
         )
 
+    context = replace(pipeline.context, component="store")
+
+    async def look() -> None:
+        parked = await pipeline.store.peek_parked(context)
+        found = _chosen([one for one in parked if sink in ("", one.sink)], ids or [])
+        (_list if action is Action.LIST else _show)(found)
+
     async def act() -> bool:
         found = _chosen(await pipeline.store.parked(sink or None), ids or [])
-        match action:
-            case Action.LIST:
-                _list(found)
-            case Action.SHOW:
-                _show(found)
-            case Action.REPLAY:
-                return await _replay(pipeline, found)
-            case Action.DISCARD:
-                return await _discard(pipeline, found, yes)
-        return True
+        if action is Action.REPLAY:
+            return await _replay(pipeline, found)
+        return await _discard(pipeline, found, yes)
 
-    if not asyncio.run(_with_store(pipeline, act)):
+    if action in (Action.LIST, Action.SHOW):
+        asyncio.run(look())
+    elif not asyncio.run(_with_store(pipeline, context, action, act)):
         raise typer.Exit(1)
 
 
-async def _with_store(pipeline: Pipeline, act: Callable[[], Awaitable[bool]]) -> bool:
-    await pipeline.store.open(replace(pipeline.context, component="store"))
+async def _with_store(
+    pipeline: Pipeline, context: Context, action: Action, act: Callable[[], Awaitable[bool]]
+) -> bool:
+    try:
+        await pipeline.store.open(context)
+    except StoreError as error:
+        stopped = f"{action} needs the pipeline stopped; list and show do not"
+        raise StoreError(
+            error.message, hint=f"{stopped}; {error.hint}" if error.hint else stopped
+        ) from error
     try:
         return await act()
     finally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.console import paint, payload, payload_json, settings, table
+from penstock.cli.console import note, paint, payload, payload_json, redact, settings, table
 
 if TYPE_CHECKING:
     from penstock.pipeline.observe import Status
@@ -27,7 +28,8 @@ def status(
 ) -> None:
     """Show a pipeline's state, lag and checkpoints.
 
-    Reads only, and disturbs nothing, whether the pipeline runs or not.
+    Reads only, and disturbs nothing, whether the pipeline runs or not. Exits with 1 when the
+    source cannot be asked; what the store knows is shown all the same.
     """
     from penstock.assembly import from_target
 
@@ -35,22 +37,29 @@ def status(
     if found.state == "stopped" and found.source.get("active"):
         found = replace(found, state="running")  # by another process
     if settings.json:
-        payload_json(asdict(found))
+        payload_json({**asdict(found), "error": redact(found.error)})
     else:
         _show(found)
+    if found.error:
+        if not settings.json:
+            note(f"{paint('error', '1;31', sys.stderr)}  {found.error}")
+        raise typer.Exit(1)
 
 
 def _show(found: Status) -> None:
     payload(f"{found.pipeline}: {paint(found.state, _STYLES.get(found.state, '1;31'))}")
     for name, value in found.source.items():
         if value is not None and name not in ("exists", "snapshot"):
-            label = name.removesuffix("_bytes").removesuffix("_seconds").replace("_", " ")
+            label = name.removesuffix("_bytes").replace("_seconds", " time").replace("_", " ")
             missing = name == "slot" and found.source.get("exists") is False
             payload(f"  {label:<12} {amount(name, value)}{', not there' * missing}")
     payload("")
     table(
-        ["sink", "delivered", "checkpoint"],
-        [[name, sink.data or "-", _place(sink.safe)] for name, sink in found.sinks.items()],
+        ["sink", "delivered", "checkpoint", "parked"],
+        [
+            [name, sink.data or "-", _place(sink.safe), f"{sink.parked:,}"]
+            for name, sink in found.sinks.items()
+        ],
     )
 
 

@@ -19,6 +19,7 @@ State: TypeAlias = Literal[
     "diverged",
     "stuck",
     "failed",
+    "unknown",
 ]
 
 
@@ -53,7 +54,7 @@ class SinkStatus:
     """One sink: its state, how far it is in the main stream, and its counts.
 
     ``lag_seconds`` is how old the last durable transaction is while newer ones wait; 0 when none
-    wait, None when that is not known.
+    wait, None when that is not known. ``parked`` is how many changes are set aside.
     """
 
     state: Literal["running", "stalled", "stopped"]
@@ -63,18 +64,24 @@ class SinkStatus:
     failures: int = 0
     error: str = ""
     lag_seconds: float | None = None
+    parked: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What ``penstock status`` shows. ``source`` holds the source's own figures."""
+    """What ``penstock status`` shows.
+
+    ``source`` holds the source's own figures; where it could not be asked it is empty, and
+    ``error`` says why. The state of a pipeline that runs elsewhere is then unknown.
+    """
 
     pipeline: str
     state: State
     sinks: Mapping[str, SinkStatus]
     source: Mapping[str, Any]
     reconnects: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,21 @@ import contextlib
 import re
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 from penstock import registry
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, SourceError, StoreError
 from penstock.model import Checkpoint, Mark
 from penstock.model.stream import MAIN
 from penstock.pipeline.functions import ChangeFunction, FunctionTransform
 from penstock.pipeline.observe import Report, SinkMeter, SinkStatus, State, Status
 from penstock.pipeline.runner import Runner
 from penstock.pipeline.state import Start
-from penstock.ports import Context, Finding, Format, Saved, Sink, Source, Store, Transform
+from penstock.ports import Context, Finding, Format, Parked, Saved, Sink, Source, Store, Transform
 
 _NAME: Final = re.compile("[a-z0-9_]{1,54}")
 
@@ -225,14 +226,31 @@ class Pipeline:
         """Like :meth:`status`, inside a running event loop."""
         runner = self._runner
         ask = getattr(self.source, "status", None)
-        source = await ask(replace(self.context, component="source")) if ask is not None else {}
+        source: dict[str, Any] = {}
+        error = ""
+        try:
+            if ask is not None:
+                source = await ask(replace(self.context, component="source"))
+        except SourceError as failure:
+            error = str(failure)
         if runner is not None:
-            return self._live_status(runner, source)
+            parked = Counter(one.sink for one in await self._parked_now())
+            return self._live_status(runner, source, parked, error)
         store_context = replace(self.context, component="store")
         saved = await self.store.peek(store_context)
-        return Status(self.name, "stopped", self._saved_sinks(saved), source)
+        parked = Counter(one.sink for one in await self.store.peek_parked(store_context))
+        state: State = "unknown" if error else "stopped"
+        return Status(self.name, state, self._saved_sinks(saved, parked), source, error=error)
 
-    def _live_status(self, runner: Runner, source: dict[str, Any]) -> Status:
+    async def _parked_now(self) -> list[Parked]:
+        try:
+            return await self.store.parked()
+        except StoreError:  # not open yet, or not any more; what else it has, stops the pipeline
+            return []
+
+    def _live_status(
+        self, runner: Runner, source: dict[str, Any], parked: Counter[str], error: str
+    ) -> Status:
         sinks: dict[str, SinkStatus] = {}
         for name, meter in runner.meter.sinks.items():
             state = runner.ledger.state(name, MAIN)
@@ -244,9 +262,10 @@ class Pipeline:
                 meter.failures,
                 meter.unavailable,
                 self._lag(meter, waits=runner.ledger.waits_for(name)),
+                parked[name],
                 getattr(self.sinks[name][0], "counters", {}),
             )
-        return Status(self.name, self.state, sinks, source, runner.meter.reconnects)
+        return Status(self.name, self.state, sinks, source, runner.meter.reconnects, error)
 
     def _lag(self, meter: SinkMeter, *, waits: bool) -> float | None:
         if not waits:
@@ -255,7 +274,7 @@ class Pipeline:
             return None
         return max(0.0, self.context.clock.now().timestamp() - meter.committed_us / 1e6)
 
-    def _saved_sinks(self, saved: Saved | None) -> dict[str, SinkStatus]:
+    def _saved_sinks(self, saved: Saved | None, parked: Counter[str]) -> dict[str, SinkStatus]:
         streams = saved.streams if saved is not None else {}
         sinks: dict[str, SinkStatus] = {}
         for name in self.sinks:
@@ -264,6 +283,7 @@ class Pipeline:
                 "stopped",
                 _text(state.data) if state else None,
                 state.safe.text if state and state.safe else None,
+                parked=parked[name],
             )
         return sinks
 

@@ -76,11 +76,11 @@ class MemoryStore:
 
     async def parked(self, sink: str | None = None) -> list[Parked]:
         """What is set aside, in the order in which it was parked."""
-        return [
-            load_parked(json.loads(text), _WHERE)
-            for (owner, _), text in self._state.parked.items()
-            if sink is None or owner == sink
-        ]
+        return _parked(self._state, sink)
+
+    async def peek_parked(self, context: Context) -> list[Parked]:
+        """What ``parked`` would give, without ``open``."""
+        return _parked(self._states.get(context.pipeline, _State()), None)
 
     async def unpark(self, sink: str, ids: Sequence[str]) -> None:
         """Forget parked changes."""
@@ -95,3 +95,11 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to let go of; the state stays."""
         self._pipeline = None
+
+
+def _parked(state: _State, sink: str | None) -> list[Parked]:
+    return [
+        load_parked(json.loads(text), _WHERE)
+        for (owner, _), text in state.parked.items()
+        if sink is None or owner == sink
+    ]

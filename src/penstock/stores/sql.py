@@ -132,8 +132,15 @@ class SqlStore:
 
     async def peek(self, context: Context) -> Saved | None:
         """What ``load`` would give, without ``open``; makes no tables."""
+        name = context.pipeline
+        return await self._peek(lambda c: load(c, self.tables, name, self.where))
 
-        def look() -> Saved | None:
+    async def peek_parked(self, context: Context) -> list[Parked]:
+        """What ``parked`` would give, in the same way."""
+        return await self._peek(lambda c: self._parked(c, context.pipeline, None)) or []
+
+    async def _peek(self, look: Callable[[Connection], T]) -> T | None:
+        def peek() -> T | None:
             if self._one_writer and not os.path.exists(self._url.database or ""):
                 return None  # to connect would make the file
             with self.told("cannot be read"):
@@ -142,11 +149,11 @@ class SqlStore:
                     with engine.connect().execution_options(penstock_reads=True) as connection:
                         if not self.tables.exist(connection, self.where):
                             return None
-                        return load(connection, self.tables, context.pipeline, self.where)
+                        return look(connection)
                 finally:
                     engine.dispose()
 
-        return await asyncio.to_thread(look)
+        return await asyncio.to_thread(peek)
 
     async def load(self) -> Saved | None:
         """All that is saved of the pipeline; None when it was never saved."""
@@ -209,17 +216,16 @@ class SqlStore:
 
     async def parked(self, sink: str | None = None) -> list[Parked]:
         """What is set aside, in the order in which it was parked."""
+        return await self._read(lambda c: self._parked(c, self.pipeline, sink))
 
-        def work(connection: Connection) -> list[str]:
-            from sqlalchemy import select
+    def _parked(self, connection: Connection, pipeline: str, sink: str | None) -> list[Parked]:
+        from sqlalchemy import select
 
-            table = self.tables.parked
-            found = select(table.c.record).where(table.c.pipeline == self.pipeline)
-            if sink is not None:
-                found = found.where(table.c.sink == sink)
-            return [row[0] for row in connection.execute(found.order_by(table.c.number))]
-
-        records = await self._read(work)
+        table = self.tables.parked
+        found = select(table.c.record).where(table.c.pipeline == pipeline)
+        if sink is not None:
+            found = found.where(table.c.sink == sink)
+        records = connection.execute(found.order_by(table.c.number)).scalars().all()
         return [load_parked(load_json(record, self.where), self.where) for record in records]
 
     async def unpark(self, sink: str, ids: Sequence[str]) -> None:

@@ -105,20 +105,29 @@ class SqliteStore:
 
     async def peek(self, context: Context) -> Saved | None:
         """What ``load`` would give, without ``open`` and beside a process that has it open."""
+        return await self._peek(context, _load)
+
+    async def peek_parked(self, context: Context) -> list[Parked]:
+        """What ``parked`` would give, in the same way."""
+        return await self._peek(context, _parked) or []
+
+    async def _peek(
+        self, context: Context, look: Callable[[sqlite3.Connection, Path], T]
+    ) -> T | None:
         file = self._place(context)
 
-        def look() -> Saved | None:
+        def peek() -> T | None:
             if not os.path.lexists(file):
                 return None
             with _told(file, "cannot be read"):
                 connection = _connect(file, context.pipeline)
                 try:
                     connection.execute("PRAGMA query_only = ON")
-                    return _load(connection, file)
+                    return look(connection, file)
                 finally:
                     connection.close()
 
-        return await asyncio.to_thread(look)
+        return await asyncio.to_thread(peek)
 
     async def load(self) -> Saved | None:
         """All that is saved of the pipeline; None when it was never saved."""
@@ -160,12 +169,8 @@ class SqliteStore:
         return await self._run(lambda: self._parked(sink))
 
     def _parked(self, sink: str | None) -> list[Parked]:
-        where = f"the store {self._file}"
         with self._used() as connection:
-            rows = connection.execute(
-                "SELECT record FROM parked WHERE ?1 IS NULL OR sink = ?1 ORDER BY number", (sink,)
-            ).fetchall()
-        return [load_parked(load_json(record, where), where) for (record,) in rows]
+            return _parked(connection, self._file, sink)
 
     async def unpark(self, sink: str, ids: Sequence[str]) -> None:
         """Forget parked changes."""
@@ -274,6 +279,14 @@ def _load(connection: sqlite3.Connection, file: Path) -> Saved | None:
         (sink, stream): load_stream(stream, data, safe, where) for sink, stream, data, safe in rows
     }
     return Saved(streams, load_json(facts, where))
+
+
+def _parked(connection: sqlite3.Connection, file: Path, sink: str | None = None) -> list[Parked]:
+    where = f"the store {file}"
+    rows = connection.execute(
+        "SELECT record FROM parked WHERE ?1 IS NULL OR sink = ?1 ORDER BY number", (sink,)
+    ).fetchall()
+    return [load_parked(load_json(record, where), where) for (record,) in rows]
 
 
 def _lock(file: Path) -> int:

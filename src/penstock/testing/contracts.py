@@ -395,6 +395,7 @@ class StoreContract(Contract):
     def test_a_new_store_knows_nothing(self, connect: Callable[[], Store]) -> None:
         async def main() -> None:
             assert await connect().peek(self.context()) is None
+            assert await connect().peek_parked(self.context()) == []
             store = await self.opened(connect())
             assert await store.load() is None
             assert await store.parked() == []
@@ -489,6 +490,7 @@ class StoreContract(Contract):
             store = await self.opened(connect())
             assert await store.parked() == [a, b, c]
             assert await store.parked("other") == [c]
+            assert await connect().peek_parked(self.context()) == [a, b, c]
             change = load_change(dict((await store.parked())[0].change))
             assert dict(change.row) == {"id": 2, "note": "ü"}
             await store.unpark("s", [b.id, "unknown"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,16 @@ CHANGES = [
     update("public.orders", {"id": 2, "status": "paid"}),
 ]
 IDS = [change.id for change in CHANGES]
+
+
+async def hold(act: Callable[[], int]) -> int:
+    """Do something while the store is open, as in a running pipeline."""
+    store = SqliteStore("state.db")
+    await store.open(Context("mail"))
+    try:
+        return await asyncio.to_thread(act)
+    finally:
+        await store.close()
 
 
 async def park() -> None:
@@ -112,4 +123,21 @@ def test_discard_asks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 def test_an_unknown_id(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert parked(monkeypatch, "discard", "0/0:0", "--yes") == 2
     assert "nothing parked has the id 0/0:0" in capsys.readouterr().err
+    assert left(monkeypatch, capsys) == IDS
+
+
+@pytest.mark.parametrize("action", ["list", "show"])
+def test_looking_works_while_the_pipeline_runs(
+    action: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asyncio.run(hold(lambda: parked(monkeypatch, action))) == 0
+    assert IDS[1] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("action", [["replay"], ["discard", "--yes"]])
+def test_acting_needs_the_pipeline_stopped(
+    action: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asyncio.run(hold(lambda: parked(monkeypatch, *action))) == 1
+    assert f"{action[0]} needs the pipeline stopped" in capsys.readouterr().err
     assert left(monkeypatch, capsys) == IDS

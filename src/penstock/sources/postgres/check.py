@@ -40,7 +40,12 @@ def check(server: Server, config: Postgres, slot_name: str, publication_name: st
 
 
 def status(server: Server, slot_name: str, publication_name: str) -> dict[str, Any]:
-    """What the server says of the slot now."""
+    """What the server says of the slot now.
+
+    ``lag_seconds`` is how old the log was when it was last acknowledged (``flush_lag`` of the
+    walsender that serves the slot); 0 when all is, None when nobody reads or the server has no
+    figure.
+    """
     with server.connect() as connection:
         found = rows(
             connection,
@@ -48,8 +53,11 @@ def status(server: Server, slot_name: str, publication_name: str) -> dict[str, A
             SELECT s.active, s.confirmed_flush_lsn::text, s.wal_status,
                    pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::int8,
                    pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::int8,
+                   CASE WHEN s.confirmed_flush_lsn >= pg_current_wal_flush_lsn() THEN 0
+                        ELSE extract(epoch FROM r.flush_lag) END::float8,
                    pg_current_wal_lsn()::text
-            FROM pg_replication_slots s WHERE s.slot_name = %s
+            FROM pg_replication_slots s LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid
+            WHERE s.slot_name = %s
             """,
             slot_name,
         )
@@ -63,7 +71,10 @@ def status(server: Server, slot_name: str, publication_name: str) -> dict[str, A
     }
     if not found:
         return {**state, "active": False, "exists": False}
-    names = ("active", "confirmed", "wal_status", "retained_bytes", "lag_bytes", "server_lsn")
+    names = (
+        *("active", "confirmed", "wal_status", "retained_bytes"),
+        *("lag_bytes", "lag_seconds", "server_lsn"),
+    )
     return {**state, "exists": True, **dict(zip(names, found[0], strict=True))}
 
 
