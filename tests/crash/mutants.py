@@ -242,11 +242,6 @@ def log_from_the_second_snapshot() -> None:
     _patch(Passage, "_without_shown", late)
 
 
-def keep_an_earlier_attempt() -> None:
-    """Rows of a snapshot that a crash has ended stay in the replica."""
-    _patch(Session, "_empty", lambda self, table: None)
-
-
 def checkpoint_after_the_commit() -> None:
     """Data first, the checkpoint in a transaction of its own: repeats have an effect."""
     commit = Session.commit
@@ -327,7 +322,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
         trust_the_servers_position,
         repeat_what_a_snapshot_shows,
         log_from_the_second_snapshot,
-        keep_an_earlier_attempt,
         checkpoint_after_the_commit,
         checkpoint_before_the_commit,
         keep_a_torn_line,

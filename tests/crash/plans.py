@@ -49,7 +49,6 @@ PROVOKING: Final[Mapping[str, Plan]] = {
     "trust_the_servers_position": replace(_SLOT, sabotage="advance"),
     "repeat_what_a_snapshot_shows": _SNAPSHOTS,
     "log_from_the_second_snapshot": _SNAPSHOTS,
-    "keep_an_earlier_attempt": _SNAPSHOTS,
     "checkpoint_after_the_commit": replace(_RUNNING, failpoints=(Failpoint.SINK_COMMIT,) * 4),
     "checkpoint_before_the_commit": replace(_RUNNING, failpoints=(Failpoint.SINK_COMMIT,) * 4),
     "keep_a_torn_line": replace(_RUNNING, faults=frozenset({"tail"})),

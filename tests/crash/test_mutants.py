@@ -20,7 +20,7 @@ QUICK: Final = (
     "key_change_as_upsert",
     "log_from_the_second_snapshot",
 )
-SEEDS: Final = 6
+SEEDS: Final = 20
 
 
 @pytest.mark.parametrize("mutant", MUTANTS if FULL else QUICK)
