@@ -337,6 +337,22 @@ def test_tail_shows_changes_and_leaves_nothing(shop: str) -> None:
     assert fetch(shop, SLOTS) == fetch(shop, PUBLICATIONS) == []
 
 
+def test_tail_leaves_out_what_publishing_would_break(shop: str) -> None:
+    execute(shop, "CREATE TABLE notes (body text)", "INSERT INTO notes VALUES ('old')")
+    with running(shop, "tail", "-n", "1", "--format", "change") as process:
+        eventually(lambda: fetch(shop, SLOTS), what=said())
+        execute(shop, "UPDATE notes SET body = 'new'", "DELETE FROM notes")
+        execute(shop, "DELETE FROM orders WHERE id = 1")
+        assert process.wait(30) == 0, said()
+    (shown,) = [json.loads(line) for line in Path("out").read_text().splitlines()]
+    assert (shown["op"], shown["table"]) == ("delete", "public.orders")
+    (told,) = [line for line in said().splitlines() if "public.notes" in line]
+    assert "not shown" in told
+    named = penstock(shop, "tail", "--tables", "public.notes", "--until-caught-up")
+    assert named.returncode == 1
+    assert "public.notes has no primary key" in named.stderr
+
+
 def test_tail_of_a_snapshot(shop: str) -> None:
     done = penstock(shop, "tail", "--snapshot", "--until-caught-up", "--tables", "public.orders")
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -10,6 +10,9 @@ from penstock.component import Component, SecretField
 
 if TYPE_CHECKING:
     from penstock.sources.postgres.source import PostgresSource
+
+
+ALL_TABLES: Final = ("*.*",)
 
 
 class Postgres(Component):
@@ -26,7 +29,8 @@ class Postgres(Component):
     publication: the publication; ``penstock_<pipeline>`` by default. One that exists is used as
         it is; else it is created, and extended when tables are added.
     temporary: leave nothing on the server: the slot goes with the connection, and changes made
-        while nobody reads are not seen.
+        while nobody reads are not seen. Unless ``tables`` names some, those whose updates would
+        fail once they are published are left out, with a warning.
     messages: prefixes of the logical messages to read (``*`` for all).
     slot_timeout: seconds to wait for older transactions when the slot is made.
     """
@@ -39,7 +43,7 @@ class Postgres(Component):
 
     type: Literal["postgres"] = "postgres"
     dsn: SecretField
-    tables: tuple[str, ...] = ("*.*",)
+    tables: tuple[str, ...] = ALL_TABLES
     snapshot: Literal["initial", "never", "always", "only"] = "never"
     slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
     publication: str | None = Field(default=None, min_length=1)

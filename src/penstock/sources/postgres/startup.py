@@ -25,6 +25,7 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.ports import SourceState
 from penstock.sources.postgres import catalog, check, partitions, publication, slot
 from penstock.sources.postgres.catalog import Relkind
+from penstock.sources.postgres.config import ALL_TABLES
 from penstock.sources.postgres.connection import Connection, rows
 from penstock.sources.postgres.facts import Captured, Facts
 from penstock.sources.postgres.position import checkpoint_lsn
@@ -95,7 +96,8 @@ class Startup:
             if standby[0][0]:  # in the middle of a failover
                 raise ConnectionLostError("the server is a standby now: waiting for a primary")
         known_tables = facts.captured if facts is not None and facts.consistent else ()
-        tables = await session.blocking(catalog.captured, control, config.tables, known_tables)
+        found = await session.blocking(catalog.captured, control, config.tables, known_tables)
+        tables = self._without_unidentified(found)
         await session.blocking(check.require, control, session.server, config, tables)
         await session.connect_walsender()
         main = state.start.get(MAIN)
@@ -118,6 +120,20 @@ class Startup:
             self._due,
             self._due_at,
         )
+
+    def _without_unidentified(self, tables: Sequence[Relkind]) -> Sequence[Relkind]:
+        """Who only looks at all there is must not make the application's updates fail."""
+        config = self._config
+        identified = [table for table in tables if table.identified]
+        looks = config.temporary and config.tables == ALL_TABLES and not config.publication
+        if not looks or not identified or len(identified) == len(tables):
+            return tables
+        self._session.context.logger.warning(
+            "not shown, for want of a primary key or other replica identity (were it published, "
+            "the application's own UPDATE and DELETE would fail): %s",
+            ", ".join(table.text for table in tables if not table.identified),
+        )
+        return identified
 
     async def _begin(self, old: Facts | None, tables: Sequence[Relkind]) -> Facts:
         """Nothing is there yet, or only half of it."""
