@@ -62,6 +62,7 @@ def run_mutants() -> Iterator[tuple[str, int, str]]:
                     Episode(server, 1000 + seed, plan_for(mutant)).run()
                 except Violated as violated:
                     told = violated.first.split(":")[0]
+                    violated.discard()
                     print(f"{mutant}: caught in episode {seed}, {told}", flush=True)
                     yield mutant, seed, told
                     break

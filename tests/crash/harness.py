@@ -130,9 +130,14 @@ class Figures:
 class Violated(AssertionError):
     """An invariant did not hold; ``first`` is what was noticed first."""
 
-    def __init__(self, story: str, first: str) -> None:
+    def __init__(self, story: str, first: str, folder: Path) -> None:
         super().__init__(story)
         self.first = first
+        self._folder = folder
+
+    def discard(self) -> None:
+        """Remove the files of an episode that was meant to fail."""
+        shutil.rmtree(self._folder)
 
 
 def start_forking() -> Any:
@@ -230,7 +235,7 @@ class Episode:
                     self._judge(workload)
         self.figures.seconds = time.monotonic() - self._began
         if self.verdict.violations:
-            raise Violated(self._story(), self.verdict.violations[0])
+            raise Violated(self._story(), self.verdict.violations[0], self.folder)
         shutil.rmtree(self.folder)
         return self.figures
 
