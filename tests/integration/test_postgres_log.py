@@ -12,7 +12,10 @@ import pytest
 from penstock.errors import ConnectionLostError, GapError
 from penstock.model import UNCHANGED, Batch, Change, Message, SchemaChange
 from penstock.model.stream import MAIN
+from penstock.sources.postgres import slot
 from penstock.sources.postgres import source as source_module
+from penstock.sources.postgres.source import PostgresSource
+from penstock.sources.postgres.wire.lsn import parse_lsn
 from tests.conftest import OwnServer
 from tests.support.follow import Follower, Remembered, run, until
 from tests.support.postgres import execute, fetch, transact
@@ -253,6 +256,78 @@ def test_a_slow_sink_keeps_its_connection(database: str) -> None:
             assert follower.source.authority() > 0
             assert follower.source.waiting()
             assert len(await follower.changes()) == 60000
+
+    run(scenario())
+
+
+def test_a_walsender_with_a_long_transaction_does_not_stand_still(
+    databases: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.5)
+    execute(databases, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (note text)")
+    seen: list[bool] = []
+    check = PostgresSource._check_progress
+
+    async def checked(self: PostgresSource, *arguments: Any) -> None:
+        await check(self, *arguments)
+        seen.append(self._standing)
+
+    monkeypatch.setattr(PostgresSource, "_check_progress", checked)
+
+    async def scenario() -> None:
+        async with Follower(databases, tables=["public.t"]) as follower:
+            await follower.to_head()
+            with psycopg.connect(databases) as connection:
+                for _ in range(4):
+                    connection.execute(
+                        "INSERT INTO u SELECT repeat('x', 500) FROM generate_series(1, 40000)"
+                    )
+                    await follower.to_head()
+                connection.execute("INSERT INTO t VALUES (1)")
+            assert len(await follower.changes("public.t")) == 1
+            (name,) = fetch(databases, "SELECT slot_name FROM pg_replication_slots")[0]
+            with psycopg.connect(databases) as connection:
+                end = parse_lsn(
+                    connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchall()[0][0]
+                )
+                await asyncio.sleep(1)
+                assert slot.ahead(connection, name) >= end, "an idle walsender waits"
+
+    run(scenario())
+    assert seen
+    assert not any(seen)
+
+
+def test_a_walsender_that_waits_for_a_standby_stands_still(
+    own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, and reads no log that the standby has not confirmed: for ever, without one."""
+    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.5)
+    dsn = f"{own_server('18').start().dsn()}?options=-c%20wal_sender_timeout%3D2s"
+    execute(dsn, "CREATE TABLE t (id int PRIMARY KEY, note text)")
+    memory = Remembered()
+
+    async def scenario() -> None:
+        async with Follower(dsn, memory) as follower:
+            await follower.to_head()
+        with psycopg.connect(f"{dsn}&replication=database", autocommit=True) as walsender:
+            walsender.pgconn.exec_(b"ALTER_REPLICATION_SLOT penstock_shop (FAILOVER true)")
+        execute(
+            dsn,
+            "ALTER SYSTEM SET synchronized_standby_slots = 'absent'",
+            "SELECT pg_reload_conf()",
+        )
+        async with Follower(dsn, memory) as follower:
+            execute(
+                dsn, "INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 40000) i"
+            )
+            reading = asyncio.ensure_future(follower.read_for_ever())
+            await until(follower.source.waiting)
+            execute(dsn, "ALTER SYSTEM RESET synchronized_standby_slots", "SELECT pg_reload_conf()")
+            await until(lambda: len(follower.replica.get("public.t", ())) == 40000)
+            await until(lambda: not follower.source.waiting())
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     run(scenario())
 

@@ -289,6 +289,22 @@ def in_use(connection: Connection, name: str) -> SlotInUseError:
     )
 
 
+def ahead(connection: Connection, name: str) -> int:
+    """Where the server's log ends, while the walsender that serves the slot waits; 0 while it
+    works, which a long transaction may keep it at without a word to us."""
+    found = rows(
+        connection,
+        """
+        SELECT pg_current_wal_flush_lsn()::text
+        FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid
+        WHERE s.slot_name = %s AND a.wait_event_type NOT IN ('IO', 'LWLock')
+          AND NOT pg_is_in_recovery()
+        """,
+        name,
+    )
+    return parse_lsn(found[0][0]) if found else 0
+
+
 def explain(error: Exception, name: str, publication: str) -> PenstockError | None:
     """Our error for what the server said about replication; None for what it is silent on."""
     psycopg = driver("psycopg", "postgres")

@@ -59,6 +59,8 @@ PUBLICATION_CHECK_EVERY: Final = 10.0
 """Seconds between two looks whether the publication still has all our tables."""
 KEEPALIVE_EVERY: Final = 10.0
 """Seconds between two checkpoints of a log that has nothing for us."""
+WELL_BEHIND: Final = 16 << 20
+"""Bytes of log that a walsender which waits has not passed, and should have."""
 _MESSAGES_SINCE: Final = 140000
 
 
@@ -103,6 +105,8 @@ class PostgresSource:
         self._held: EventBatch | None = None
         self._reached = self._safe = 0
         self._reached_at = self._checked_at = context.clock.monotonic()
+        self._received_then = 0
+        self._standing = False
         self._missed: set[str] = set()
         self._server.name_sessions(context.pipeline)
         if self._server.weak and not self._opened:
@@ -248,6 +252,7 @@ class PostgresSource:
             batches = await self._decode(session, plan.facts, decoder, payloads)
             if self._context.clock.monotonic() - self._checked_at >= PUBLICATION_CHECK_EVERY:
                 await self._check_publication(session, plan.facts)
+                await self._check_progress(session, plan.facts.slot, link)
             for batch in self._passing(batches):
                 self._hit(Failpoint.BATCH_DECODED)
                 yield batch
@@ -333,6 +338,14 @@ class PostgresSource:
         if facts.dump() != before:
             await self._state.save(facts.dump())
 
+    async def _check_progress(self, session: Session, name: str, link: Link) -> None:
+        """Note whether the walsender stands still, though it answers and has more log to read."""
+        before, self._received_then = self._received_then, link.received
+        self._standing = False
+        if link.received == before:
+            end = await session.blocking(slot.ahead, session.control, name)
+            self._standing = end - link.received > WELL_BEHIND
+
     def _look_for_others(self, facts: Facts, tables: Sequence[Relkind]) -> None:
         """A captured name may stand for another table by now, which is not published.
 
@@ -410,8 +423,9 @@ class PostgresSource:
         return self._hold_until - time.monotonic()
 
     def waiting(self) -> bool:
-        """Whether data of the log has arrived that was not passed on."""
-        return self._link is not None and self._link.queued > 0
+        """Whether data of the log has arrived that was not passed on, or the server has some and
+        its walsender stands still."""
+        return self._link is not None and (self._link.queued > 0 or self._standing)
 
     async def check(self, context: Context) -> list[Finding]:
         """What would keep this source from running, or from capturing everything."""
