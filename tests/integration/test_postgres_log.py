@@ -12,9 +12,9 @@ import pytest
 from penstock.errors import ConnectionLostError, GapError
 from penstock.model import UNCHANGED, Batch, Change, Message, SchemaChange
 from penstock.model.stream import MAIN
-from penstock.sources.postgres import slot
+from penstock.sources.postgres import slot, watch
 from penstock.sources.postgres import source as source_module
-from penstock.sources.postgres.source import PostgresSource
+from penstock.sources.postgres.watch import Watch
 from penstock.sources.postgres.wire.lsn import parse_lsn
 from tests.conftest import OwnServer
 from tests.support.follow import Follower, Remembered, run, until
@@ -263,16 +263,16 @@ def test_a_slow_sink_keeps_its_connection(database: str) -> None:
 def test_a_walsender_with_a_long_transaction_does_not_stand_still(
     databases: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.5)
+    monkeypatch.setattr(watch, "EVERY", 0.5)
     execute(databases, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (note text)")
     seen: list[bool] = []
-    check = PostgresSource._check_progress
+    look = Watch.look_at_progress
 
-    async def checked(self: PostgresSource, *arguments: Any) -> None:
-        await check(self, *arguments)
-        seen.append(self._standing)
+    async def looked(self: Watch, received: int) -> None:
+        await look(self, received)
+        seen.append(self.standing)
 
-    monkeypatch.setattr(PostgresSource, "_check_progress", checked)
+    monkeypatch.setattr(Watch, "look_at_progress", looked)
 
     async def scenario() -> None:
         async with Follower(databases, tables=["public.t"]) as follower:
@@ -302,7 +302,7 @@ def test_a_walsender_that_waits_for_a_standby_stands_still(
     own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers, and reads no log that the standby has not confirmed: for ever, without one."""
-    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.5)
+    monkeypatch.setattr(watch, "EVERY", 0.5)
     dsn = f"{own_server('18').start().dsn()}?options=-c%20wal_sender_timeout%3D2s"
     execute(dsn, "CREATE TABLE t (id int PRIMARY KEY, note text)")
     memory = Remembered()
@@ -471,7 +471,7 @@ def test_a_publication_that_was_gone_for_a_while_is_a_gap(
     databases: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 16: PostgreSQL 18 skips what a missing publication does not cover, without a word."""
-    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.0)
+    monkeypatch.setattr(watch, "EVERY", 0.0)
     execute(databases, "CREATE TABLE t (id int PRIMARY KEY)")
 
     async def scenario() -> None:
@@ -493,7 +493,7 @@ def test_a_publication_that_was_gone_for_a_while_is_a_gap(
 def test_a_table_that_is_dropped_while_we_read_is_no_gap(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.0)
+    monkeypatch.setattr(watch, "EVERY", 0.0)
     execute(database, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
     memory = Remembered()
 

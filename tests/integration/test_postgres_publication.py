@@ -14,8 +14,7 @@ import pytest
 from penstock import Pipeline, Postgres, Sql
 from penstock.errors import ConnectionLostError, GapError
 from penstock.model import Change
-from penstock.sources.postgres import catalog
-from penstock.sources.postgres import source as source_module
+from penstock.sources.postgres import catalog, watch
 from tests.support.follow import Follower, Remembered, run, until
 from tests.support.postgres import execute
 
@@ -41,7 +40,7 @@ EDITS = {
 
 @pytest.fixture
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_module, "PUBLICATION_CHECK_EVERY", 0.0)
+    monkeypatch.setattr(watch, "EVERY", 0.0)
 
 
 def follower(dsn: str, memory: Remembered, snapshot: str = "never") -> Follower:

@@ -12,7 +12,9 @@ import pytest
 from penstock.ports import Context
 from penstock.sources.postgres import slot
 from penstock.sources.postgres.config import Postgres
-from penstock.sources.postgres.source import WELL_BEHIND, PostgresSource
+from penstock.sources.postgres.facts import Facts
+from penstock.sources.postgres.source import PostgresSource
+from penstock.sources.postgres.watch import WELL_BEHIND, Watch
 
 
 @dataclass
@@ -35,18 +37,21 @@ def link() -> FakeLink:
 
 @pytest.fixture
 def source(link: FakeLink) -> PostgresSource:
-    source = Postgres(dsn="host=127.0.0.1").build()
-    source._context = Context("shop", "source")
+    config = Postgres(dsn="host=127.0.0.1")
+    source = config.build()
     source._link = cast("Any", link)
-    source._received_then, source._standing = 0, False
+    facts = Facts("s", "p", "system", False)
+    context = Context("shop", "source")
+    source._watch = Watch(config, cast("Any", FakeSession()), context, cast("Any", None), facts)
     return source
 
 
 def look(source: PostgresSource, end: int, monkeypatch: pytest.MonkeyPatch) -> bool:
     """One look at a server whose walsender waits, its log ending at ``end``; 0: it works."""
     monkeypatch.setattr(slot, "ahead", lambda _, name: end)
-    session: Any = FakeSession()
-    asyncio.run(source._check_progress(session, "s", cast("Any", source._link)))
+    assert source._watch is not None
+    assert source._link is not None
+    asyncio.run(source._watch.look_at_progress(source._link.received))
     return source.waiting()
 
 

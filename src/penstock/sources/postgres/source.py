@@ -39,8 +39,8 @@ from penstock.model import (
 from penstock.model.stream import MAIN, snapshot_mark, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
-from penstock.sources.postgres import catalog, check, partitions, position, publication, slot
-from penstock.sources.postgres.catalog import Published, Relkind
+from penstock.sources.postgres import catalog, check, position, publication, slot
+from penstock.sources.postgres.catalog import Published
 from penstock.sources.postgres.connection import Server, command, quote, rows
 from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.link import Link
@@ -48,6 +48,7 @@ from penstock.sources.postgres.probe import Probe
 from penstock.sources.postgres.session import Session
 from penstock.sources.postgres.snapshot import Due, Progress, SnapshotReader
 from penstock.sources.postgres.startup import Plan, Startup
+from penstock.sources.postgres.watch import Watch
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
@@ -55,12 +56,8 @@ from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 if TYPE_CHECKING:
     from penstock.sources.postgres.config import Postgres
 
-PUBLICATION_CHECK_EVERY: Final = 10.0
-"""Seconds between two looks whether the publication still has all our tables."""
 KEEPALIVE_EVERY: Final = 10.0
 """Seconds between two checkpoints of a log that has nothing for us."""
-WELL_BEHIND: Final = 16 << 20
-"""Bytes of log that a walsender which waits has not passed, and should have."""
 _MESSAGES_SINCE: Final = 140000
 
 
@@ -72,6 +69,7 @@ class PostgresSource:
         self._server = Server(config.dsn)
         self._session: Session | None = None
         self._link: Link | None = None
+        self._watch: Watch | None = None
         self._progress: Progress | None = None
         self._opened = False
         self._failure: tuple[int, str] | None = None
@@ -104,10 +102,7 @@ class PostgresSource:
         self._target: int | None = None
         self._held: EventBatch | None = None
         self._reached = self._safe = 0
-        self._reached_at = self._checked_at = context.clock.monotonic()
-        self._received_then = 0
-        self._standing = False
-        self._missed: set[str] = set()
+        self._reached_at = context.clock.monotonic()
         self._server.name_sessions(context.pipeline)
         if self._server.weak and not self._opened:
             context.logger.warning("%s", self._server.weak)
@@ -246,13 +241,13 @@ class PostgresSource:
             messages=None if "*" in messages else messages,
             known=plan.facts.rewind(plan.start),
         )
+        context, state = self._context, self._state
+        self._watch = watch = Watch(self.config, session, context, state, plan.facts)
         while True:
             payloads, _ = await link.receive()
             self._hit(Failpoint.LINK_RECEIVED)
             batches = await self._decode(session, plan.facts, decoder, payloads)
-            if self._context.clock.monotonic() - self._checked_at >= PUBLICATION_CHECK_EVERY:
-                await self._check_publication(session, plan.facts)
-                await self._check_progress(session, plan.facts.slot, link)
+            await watch.look(link.received)
             for batch in self._passing(batches):
                 self._hit(Failpoint.BATCH_DECODED)
                 yield batch
@@ -320,55 +315,6 @@ class PostgresSource:
         if news:
             await self._state.save(facts.dump())
 
-    async def _check_publication(self, session: Session, facts: Facts) -> None:
-        """Raises GapError when others took something out of the publication."""
-        self._checked_at = self._context.clock.monotonic()
-        tables = await session.blocking(catalog.user_tables, session.control)
-        await session.blocking(publication.check, session.control, facts, tables)
-        self._look_for_others(facts, tables)
-        await self._look_at_partitions(session, facts)
-
-    async def _look_at_partitions(self, session: Session, facts: Facts) -> None:
-        before = facts.dump()
-        wanted = None if self.config.snapshot == "never" else ()
-        for warning in await session.blocking(
-            lambda: partitions.compare(session.control, facts, copied=wanted)
-        ):
-            self._context.logger.warning("%s", warning)
-        if facts.dump() != before:
-            await self._state.save(facts.dump())
-
-    async def _check_progress(self, session: Session, name: str, link: Link) -> None:
-        """Note whether the walsender stands still, though it answers and has more log to read."""
-        before, self._received_then = self._received_then, link.received
-        self._standing = False
-        if link.received == before:
-            end = await session.blocking(slot.ahead, session.control, name)
-            self._standing = end - link.received > WELL_BEHIND
-
-    def _look_for_others(self, facts: Facts, tables: Sequence[Relkind]) -> None:
-        """A captured name may stand for another table by now, which is not published.
-
-        Raises ConnectionLostError, since start-up publishes it, and copies it where it should.
-        """
-        named = {table.text: table for table in tables if not table.unlogged}
-        here = {table.oid: table for table in tables}
-        for name, was in facts.captured.items():
-            now, same = named.get(name), here.get(was.oid)
-            if not was.oid or (now and now.oid == was.oid):
-                continue
-            if now is not None and not facts.temporary:
-                raise ConnectionLostError(f"{name} is another table now: it is captured anew")
-            known = same is not None and catalog.wanted(self.config.tables, same.schema, same.name)
-            if known or name in self._missed:
-                continue
-            self._missed.add(name)
-            self._context.logger.warning(
-                "%s was %s: what is written there now is not captured",
-                name,
-                f"renamed to {same.text}" if same is not None else "dropped, or is a partition now",
-            )
-
     def _explain(self, error: Exception) -> PenstockError:
         """Our error for the server's. One that we do not know is tried again once: the same at
         the same place is a change that the server cannot send."""
@@ -425,7 +371,8 @@ class PostgresSource:
     def waiting(self) -> bool:
         """Whether data of the log has arrived that was not passed on, or the server has some and
         its walsender stands still."""
-        return self._link is not None and (self._link.queued > 0 or self._standing)
+        standing = self._watch is not None and self._watch.standing
+        return self._link is not None and (self._link.queued > 0 or standing)
 
     async def check(self, context: Context) -> list[Finding]:
         """What would keep this source from running, or from capturing everything."""
@@ -480,6 +427,7 @@ class PostgresSource:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        self._watch = None
         self._progress = None
 
     def _hit(self, point: Failpoint) -> None:
