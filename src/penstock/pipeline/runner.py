@@ -219,6 +219,8 @@ class Runner:
                     raise
                 self._context.logger.warning("the source is opened again: %s", error)
             self.meter.reconnects += 1
+            if not self._stopping.is_set():
+                self.state = "starting"
             if self.ledger.sequence > admitted:
                 pauses = waits(self._context.random)
             await self._source.close()

@@ -145,6 +145,27 @@ def test_the_source_is_opened_where_the_ledger_says() -> None:
     assert ids(sink) == ["1:0", "2:0", "2:1", "3:0"]
 
 
+def test_a_source_that_is_opened_again_is_not_called_running() -> None:
+    away = [ConnectionLostError("away") for _ in range(6)]
+    source = ScriptedSource([one(1), *away, one(2)])
+    made = pipeline(source, MemorySink())
+
+    async def main() -> None:
+        run = asyncio.ensure_future(made.serve())
+        states = set()
+        while len(source.starts) < 6:
+            await asyncio.sleep(0.01)
+            if len(source.starts) > 1:
+                states.add(made.state)
+        assert "starting" in states
+        await asyncio.sleep(60)
+        assert made.state == "running"
+        made.stop()
+        await run
+
+    run_virtual(main())
+
+
 def test_a_transaction_beyond_the_budget_comes_again_from_the_source() -> None:
     parts = [batch(2, change(i), first=i, complete=i == 9, size=2 << 20) for i in range(10)]
     sink = MemorySink(stores_checkpoints=True)
