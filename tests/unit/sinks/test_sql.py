@@ -21,7 +21,7 @@ from penstock.errors import (
 from penstock.failpoints import Failpoint
 from penstock.model import UNCHANGED, Checkpoint, Column, Kind, SchemaChange, Table, Type
 from penstock.ports import Context
-from penstock.sinks.sql import Sql
+from penstock.sinks.sql import Sql, sqlite
 from tests.support.feed import Feed, change, column, feeding, table
 
 T = table("t", column("id", "integer"), column("v"), column("big"))
@@ -493,6 +493,27 @@ def test_a_locked_file_is_tried_again(database: Database, monkeypatch: pytest.Mo
 
     with pytest.raises(SinkUnavailableError, match="locked"):
         feeding(database.url, work)
+
+
+def test_a_disk_that_fills_in_a_transaction_leaves_nothing_of_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up = sqlite._set_up
+
+    def on_a_small_disk(connection: sqlite3.Connection, record: object) -> None:
+        set_up(connection, record)
+        connection.execute("PRAGMA max_page_count = 40")
+
+    async def work(feed: Feed) -> None:
+        await feed.commit(1, change("insert", T, "1", "a", None))
+        monkeypatch.setattr(sqlite, "_set_up", on_a_small_disk)
+        await feed.reopen()
+        rows = [change("insert", T, str(i), "x" * 9000, None) for i in range(2, 40)]
+        with pytest.raises(SinkUnavailableError, match="full"):
+            await feed.write(2, change("insert", T, "99", "b", None), *rows)
+
+    feeding(database.url, work)
+    assert database.fetch("SELECT id FROM t") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -187,17 +187,20 @@ class Applier:
         keys: Sequence[Values],
     ) -> Iterator[None]:
         """Name the one row of many that the target does not take."""
+        savepoint = self._connection.begin_nested()
         try:
-            with self._connection.begin_nested():
-                yield
+            yield
         except self._dialect.errors as error:
             together = failure(error, f"{doing} {self.definition.text} ({len(parameters)} rows)")
             if isinstance(together, SinkUnavailableError):
+                # SQLite may have rolled back all, the savepoint too: what came now would stay.
                 raise together from None
+            savepoint.rollback()
             for parameter, key in zip(parameters, keys, strict=False):
                 with self._explained(doing, 1, [key]):
                     self._connection.exec_driver_sql(statement, parameter)
             raise together from None
+        savepoint.commit()
 
     @contextmanager
     def _explained(self, doing: str, rows: int, keys: Sequence[Values] = ()) -> Iterator[None]:
