@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
@@ -130,6 +131,29 @@ def test_plain_functions_run_in_a_worker_thread_with_the_context_variables() -> 
 
     asyncio.run(main())
     assert seen == [("somebody", False)]
+
+
+def test_a_decorated_handler_is_called_as_its_decorator_asks() -> None:
+    seen: list[str] = []
+
+    async def awaited(change: Change) -> None:
+        await asyncio.sleep(0)
+        seen.append("awaited")
+
+    def plain(change: Change) -> None:
+        seen.append("plain")
+
+    @functools.wraps(plain)
+    async def in_a_thread(change: Change) -> None:
+        await asyncio.to_thread(plain, change)
+
+    @functools.wraps(awaited)
+    def in_a_loop(change: Change) -> None:
+        asyncio.run(awaited(change))
+
+    for handler in (in_a_thread, in_a_loop, lambda change: awaited(change)):
+        assert asyncio.run(Bench(bind(handler, "*", ())).deliver(order(1))) == []
+    assert seen == ["plain", "awaited", "awaited"]
 
 
 def test_a_stop_waits_for_the_function_that_runs_in_a_thread() -> None:

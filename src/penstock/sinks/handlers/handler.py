@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, get_args, get_origin
 
 from penstock.errors import ConfigError
@@ -140,9 +140,8 @@ class _Signature:
         self.name: str = getattr(inner, "__qualname__", type(inner).__qualname__)
         self.where = f"{code.co_filename}:{code.co_firstlineno}" if code else "?"
         self.place = f"handler {self.name} ({self.where})"
-        self.is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
-            getattr(inner, "__call__", None)  # noqa: B004  (an object with async __call__)
-        )
+        self.is_async = _is_async(function)
+        self._wraps_async = _is_async(inner)
         if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             raise ConfigError(f"{self.place} yields: it would never run", hint="return instead")
         self._hints = self._resolve(inner, names)
@@ -211,11 +210,22 @@ class _Signature:
                 raise self._refuse(parameter, "it is given by name: move it behind the `/`")
             if found is not None:
                 raise self._refuse(parameter, f"{found[0]!r} has the transaction already")
-            if kind[1] != self.is_async:
+            if kind[1] != (self.is_async or self._wraps_async):
                 wanted = "async def" if kind[1] else "def (it runs in a worker thread)"
                 raise self._refuse(parameter, f"a handler with this parameter is a {wanted}")
             found = (parameter.name, kind[0])
+            self.is_async = kind[1]
         return found
+
+
+def _is_async(function: Any) -> bool:
+    """Whether a call gives a coroutine, as far as can be seen: of a decorated function it is the
+    decorator that counts."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  (an object with async __call__)
+    )
 
 
 def _connection(hint: Any) -> tuple[type, bool] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
@@ -125,7 +126,8 @@ class _RolledBack(Exception):
 
 def _within(savepoint: Call, call: Call) -> None:
     with savepoint():
-        call()
+        if inspect.isawaitable(call()):
+            raise TypeError("a handler with a blocking connection gave something to await")
 
 
 def _is_lost(connection: Any, error: Exception) -> bool:

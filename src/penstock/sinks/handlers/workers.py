@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        """Run a function and wait for its end.
+        """Run a function and wait for its end; what it gives to be awaited is awaited here.
 
         A thread cannot be cancelled: who cancels waits until the function has returned, so that
         nothing is rolled back or called again under its feet.
@@ -25,11 +26,12 @@ class Workers:
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, context.run, _call, function)
         try:
-            return await asyncio.shield(future)
+            result = await asyncio.shield(future)
         except asyncio.CancelledError:
             if not future.done():
                 await asyncio.wait([future])
             raise
+        return await result if inspect.isawaitable(result) else result
 
     def close(self) -> None:
         """Start nothing more."""
