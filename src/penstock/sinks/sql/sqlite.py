@@ -8,7 +8,8 @@ source                 column       value
 ====================== ============ =================================================
 integers               ``INTEGER``  the number
 boolean                ``INTEGER``  0 or 1
-floats                 ``REAL``     the number; NaN and infinities as their exact text
+floats                 ``REAL``     the number (0 for -0, which SQLite has not); NaN and
+                                    infinities as their exact text
 bytes                  ``BLOB``     the bytes
 numeric and all others ``TEXT``     the exact text
 ====================== ============ =================================================
