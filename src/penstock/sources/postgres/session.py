@@ -102,12 +102,21 @@ class Session:
         psycopg = driver("psycopg", "postgres")
         clock = self.context.clock
         until = clock.monotonic() + patience + TAKEOVER_PATIENCE
+        told = False
         while True:
             try:
                 return await self.blocking(call, *arguments)
             except (psycopg.errors.ObjectInUse, SlotInUseError) as error:
                 if clock.monotonic() >= until:
                     raise await self.blocking(slot.in_use, self.control, name) from error
+                if not told:
+                    told = True
+                    reader = await self.blocking(slot.in_use, self.control, name)
+                    self.context.logger.warning(
+                        "%s; waiting up to %.0f s for it to end",
+                        reader.message,
+                        until - clock.monotonic(),
+                    )
             await clock.sleep(_RETRY)
 
     async def close_reader(self) -> None:
