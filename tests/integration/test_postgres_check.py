@@ -99,11 +99,12 @@ def test_status_tells_of_slot_and_log(database: str) -> None:
 
     async def scenario() -> None:
         follower = Follower(database)
-        assert (await follower.source.status(follower.context))["exists"] is False
+        status = await follower.source.status(follower.context)
+        assert (status["exists"], status["published"]) == (False, False)
         async with follower:
             await follower.to_head()
             status = await follower.source.status(follower.context)
-            assert status["active"] is True
+            assert (status["active"], status["published"]) == (True, True)
             assert status["retained_bytes"] >= 0
         status = await follower.source.status(follower.context)
         assert status["active"] is False

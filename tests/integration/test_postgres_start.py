@@ -27,7 +27,9 @@ from penstock.errors import (
 from penstock.failpoints import Failpoint, Failpoints
 from penstock.model import Checkpoint
 from penstock.model.stream import MAIN
+from penstock.ports import Context
 from penstock.sources.postgres import session as session_module
+from penstock.sources.postgres.config import Postgres
 from tests.conftest import OwnServer
 from tests.support.follow import Follower, Remembered, run
 from tests.support.postgres import execute, fetch
@@ -157,6 +159,18 @@ def test_what_was_lost_while_we_were_away_is_a_gap(
     assert "teardown" in gap.value.hint
 
 
+def test_check_sees_a_slot_without_its_publication(database: str) -> None:
+    execute(database, ORDERS)
+    run(one_run(database, Remembered()))
+    source = Postgres(dsn=database).build()
+    assert [f.message for f in run(source.check(Context("shop", "source"))) if f.code] == []
+    execute(database, "DROP PUBLICATION penstock_shop")
+    (gap,) = [f for f in run(source.check(Context("shop", "source"))) if f.code]
+    assert (gap.severity, gap.code) == ("error", "gap")
+    assert "publication penstock_shop was dropped" in gap.message
+    assert "teardown" in gap.fix
+
+
 @pytest.mark.parametrize("version", ["16", "18"])
 def test_a_slot_that_the_server_gave_up_is_a_gap(own_server: OwnServer, version: str) -> None:
     server = own_server(
@@ -200,8 +214,8 @@ def test_a_timeline_of_which_the_server_knows_nothing_has_diverged(database: str
         run(one_run(database, memory))
 
 
-def test_a_second_copy_waits_and_is_then_refused(
-    database: str, monkeypatch: pytest.MonkeyPatch
+def test_a_second_copy_waits_says_so_and_is_then_refused(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(database, ORDERS)
     monkeypatch.setattr(session_module, "TAKEOVER_PATIENCE", 0.5)
@@ -215,6 +229,9 @@ def test_a_second_copy_waits_and_is_then_refused(
                 async with Follower(dsn, memory):
                     pass
             assert time.monotonic() - started >= 1.5
+        told = [one.getMessage() for one in caplog.records if "waiting up to" in one.getMessage()]
+        assert len(told) == 1
+        assert "the slot penstock_shop is read by pid" in told[0]
 
     run(scenario())
 

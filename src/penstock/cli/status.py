@@ -49,9 +49,10 @@ def status(
 def _show(found: Status) -> None:
     payload(f"{found.pipeline}: {paint(found.state, _STYLES.get(found.state, '1;31'))}")
     for name, value in found.source.items():
-        if value is not None and name not in ("exists", "snapshot"):
+        if value is not None and name not in ("exists", "published", "snapshot"):
             label = name.removesuffix("_bytes").replace("_seconds", " time").replace("_", " ")
-            missing = name == "slot" and found.source.get("exists") is False
+            proof = {"slot": "exists", "publication": "published"}.get(name, name)
+            missing = proof != name and found.source.get(proof) is False
             payload(f"  {label:<12} {amount(name, value)}{', not there' * missing}")
     payload("")
     table(

@@ -61,11 +61,13 @@ def status(server: Server, slot_name: str, publication_name: str) -> dict[str, A
             """,
             slot_name,
         )
+        published = publication.find(connection, publication_name) is not None
         tls = connection.pgconn.ssl_in_use
     state: dict[str, Any] = {
         "server": str(server),
         "slot": slot_name,
         "publication": publication_name,
+        "published": published,
         "tls": tls,
         "sslmode": server.sslmode or ("verify-full" if server.verifies_by_default else "default"),
     }
@@ -204,6 +206,9 @@ def _objects(
 ) -> Iterator[Finding]:
     """Slot and publication: there, or makeable."""
     found = publication.find(connection, publication_name)
+    exists = slot.find(connection, slot_name)
+    if found is None and exists is not None:
+        yield _finding(publication.gone(publication_name))
     if found is not None:
         missing = [table for table in tables if table.oid not in found.members]
         if missing and not found.ours:
@@ -231,7 +236,6 @@ def _objects(
                 publication.create_sql(publication_name, tables),
                 "privilege",
             )
-    exists = slot.find(connection, slot_name)
     if exists is not None and exists.lost:
         yield Finding("error", f"the slot {slot_name} is lost ({exists.lost})", "", "gap")
     slots, senders = rows(

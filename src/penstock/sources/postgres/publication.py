@@ -103,6 +103,14 @@ def create(connection: Connection, name: str, tables: Sequence[Relkind]) -> Publ
     return made
 
 
+def gone(name: str) -> GapError:
+    """The error that tells of a publication which is missing, or is not the one that was."""
+    return GapError(
+        f"the publication {name} was dropped: what was written since is lost to us",
+        hint=_TAKE_A_NEW_COPY,
+    )
+
+
 def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> None:
     """Whether the publication still is what it was when its tables were captured.
 
@@ -117,11 +125,7 @@ def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> No
     """
     found = find(connection, facts.publication)
     if found is None or found.oid != facts.publication_oid:
-        raise GapError(
-            f"the publication {facts.publication} was dropped: what was written since is lost "
-            "to us",
-            hint=_TAKE_A_NEW_COPY,
-        )
+        raise gone(facts.publication)
     if withheld := set(facts.operations) - found.operations:
         raise GapError(
             f"the publication {facts.publication} does not send {', '.join(sorted(withheld))} any "
