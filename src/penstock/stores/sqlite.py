@@ -30,7 +30,8 @@ VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = 100
 _MEND: Final = (
-    "restore it from a backup; or, knowing that the pipeline then starts anew, move it away"
+    "restore it from a backup; or, knowing that the pipeline then starts anew, move it away, "
+    "with its -wal and -shm"
 )
 _SCHEMA: Final = (
     "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), pipeline TEXT NOT NULL,"
@@ -312,6 +313,11 @@ def _lock(file: Path) -> int:
 
 def _make(file: Path, pipeline: str) -> None:
     """Make an empty store beside its place, whole and durable, then move it there."""
+    for left in (file.with_name(file.name + "-wal"), file.with_name(file.name + "-journal")):
+        if left.exists() and left.stat().st_size:  # SQLite would take it for the new file's
+            raise StoreError(
+                f"the store {file} is gone, and its journal {left.name} is still there", hint=_MEND
+            )
     new = file.with_name(file.name + ".new")
     for left in (new, new.with_name(new.name + "-journal")):
         left.unlink(missing_ok=True)

@@ -315,3 +315,23 @@ def test_a_copy_of_the_file_alone_is_a_store(path: Path, tmp_path: Path) -> None
 
     asyncio.run(main())
     load(tmp_path / "copy.db")
+
+
+def test_a_journal_that_was_left_behind_is_not_taken_for_the_new_stores(path: Path) -> None:
+    journal = path.with_name(path.name + "-wal")
+
+    async def main() -> None:
+        store = SqliteStore(path)
+        await store.open(CONTEXT)
+        for n in range(20):
+            await store.save(state(n))
+        left = journal.read_bytes()  # as a killed process leaves it
+        await store.close()
+        path.unlink()
+        journal.write_bytes(left)
+
+    asyncio.run(main())
+    with pytest.raises(StoreError, match=r"its journal state\.db-wal is still there"):
+        load(path)
+    journal.unlink()
+    assert load(path) is None
