@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -90,6 +91,8 @@ class JsonlSink:
     def _open(self, context: Context) -> None:
         self._regular = False
         if self.path == "-":
+            if sys.__stdout__ is None:  # its number may be another file's by now
+                raise SinkError("standard output is closed", hint="name a file, or redirect it")
             self._fd = _STDOUT
             return
         new = not os.path.exists(self.path)

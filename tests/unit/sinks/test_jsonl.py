@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -303,6 +304,12 @@ def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     asyncio.run(write("-", transaction(1), transaction(2)))
     lines = capfd.readouterr().out.splitlines()
     assert [json.loads(line)["value"]["id"] for line in lines] == ["1:0", "2:0"]
+
+
+def test_a_closed_standard_output_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "__stdout__", None)  # so Python says it
+    with pytest.raises(SinkError, match="standard output is closed"):
+        asyncio.run(write("-", transaction(1)))
 
 
 def test_a_pipe_waits_for_a_reader_without_blocking_the_loop(tmp_path: Path) -> None:
