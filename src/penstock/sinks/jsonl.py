@@ -159,7 +159,11 @@ class JsonlSink:
         self._last = batch.last or self._last
 
     async def flush(self) -> Mark | None:
-        """Sync the file. Raises SinkError, for good, when the disk cannot say that it is safe."""
+        """Sync the file.
+
+        Raises SinkError, for good, when the disk cannot say that it is safe, and
+        SinkUnavailableError when the file was deleted meanwhile.
+        """
         fd, context = self._opened()
         context.failpoints.hit(Failpoint.SINK_COMMIT)
         if self._dirty and self._regular:
@@ -168,6 +172,12 @@ class JsonlSink:
                 await self._in_thread(os.fsync, fd)
             except OSError as error:
                 raise await self._cut_back("cannot sync", error) from error
+            if not os.fstat(fd).st_nlink:
+                await self.close()
+                raise SinkUnavailableError(
+                    f"{self.path} was deleted, with the last lines in it",
+                    hint="they are written again to a new file; what stood there before is gone",
+                )
             self._durable = end
         self._dirty = False
         last, self._last = self._last, None

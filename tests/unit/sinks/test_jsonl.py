@@ -196,6 +196,25 @@ def test_short_writes_are_continued(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert ids(path) == [f"1:{i}" for i in range(5)]
 
 
+def test_lines_go_to_a_new_file_when_theirs_is_deleted(path: Path) -> None:
+    async def main() -> None:
+        sink = JsonlSink(path)
+        await sink.open(CONTEXT)
+        await sink.write(transaction(1))
+        await sink.flush()
+        path.unlink()
+        await sink.write(transaction(2))
+        with pytest.raises(SinkUnavailableError, match="was deleted"):
+            await sink.flush()
+        await sink.open(CONTEXT)
+        await sink.write(transaction(2))
+        assert await sink.flush() == transaction(2).last
+        await sink.close()
+
+    asyncio.run(main())
+    assert ids(path) == ["2:0"]
+
+
 def test_a_sync_that_fails_is_final(path: Path, disk: Disk) -> None:
     async def main() -> None:
         sink = JsonlSink(path)
