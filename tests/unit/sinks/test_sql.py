@@ -400,6 +400,21 @@ def test_the_target_grows_with_the_source(
     ]
 
 
+def test_a_column_that_returns_with_its_old_values_is_told(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    without = table("t", column("id", "integer"), column("big"))
+
+    async def work(feed: Feed) -> None:
+        await feed.commit(1, change("insert", T, "1", "old", None))
+        await feed.commit(2, SchemaChange(T, without), change("insert", without, "2", None))
+        assert "old rows" not in caplog.text
+        await feed.commit(3, SchemaChange(without, T), change("insert", T, "3", "new", None))
+
+    feeding(database.url, work)
+    assert "public.t: the new column 'v' has the name of one that the target" in caplog.text
+
+
 def test_a_stale_version_of_a_table_alters_nothing(database: Database) -> None:
     old = table("t", column("id", "integer"))
     new = table("t", column("id", "bigint"), column("v", default="'x'::text"))

@@ -57,7 +57,21 @@ class Schema:
         """
         if before is not None:
             self._compare(before, after)
+            self._tell_returning(before, after)
         self.ensure(after)
+
+    def _tell_returning(self, before: Table, after: Table) -> None:
+        """A column that was dropped and is added again: the target still has its old values."""
+        target = self._dialect.describe(self._connection, after)
+        for name in after.names if target is not None else ():
+            if name not in before.index and name in target.columns:  # type: ignore[union-attr]
+                self._logger.warning(
+                    "%s: the new column %r has the name of one that the target already has, with "
+                    "that one's values in old rows: if the source dropped it and added it again, "
+                    "snapshot the table again",
+                    after.text,
+                    name,
+                )
 
     def _compare(self, before: Table, after: Table) -> None:
         if before.text == after.text:
