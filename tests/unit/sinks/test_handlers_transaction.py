@@ -175,6 +175,29 @@ def test_a_handlers_own_commit_commits_nothing(warehouse: Warehouse) -> None:
 # -- in a pipeline
 
 
+@pytest.mark.parametrize("method", ["rollback", "close"])
+@pytest.mark.parametrize("kind", [Session, AsyncSession])
+def test_a_handlers_own_rollback_leaves_what_others_wrote(
+    kind: type, method: str, warehouse: Warehouse
+) -> None:
+    app = App("stock", "postgresql://nowhere/")
+
+    def reserve(change: Change[Line], session: Session) -> None:
+        with_session(change, session)
+        if change.row.id == 2:
+            getattr(session, method)()
+
+    async def reserve_async(change: Change[Line], session: AsyncSession) -> None:
+        await with_async_session(change, session)
+        if change.row.id == 2:
+            await getattr(session, method)()
+
+    app.on("public.lines")(reserve if kind is Session else reserve_async)
+    whole = batch(1, line(1, 5), line(2, 10), line(3, 20))
+    assert play(app, whole, store=warehouse.url).handled == 3  # type: ignore[arg-type]
+    assert warehouse.free == START - 25
+
+
 class CrashError(Exception):
     """Stands for the end of the process."""
 

@@ -86,12 +86,16 @@ class Unit:
         """
         connection = self.connection
         savepoint = getattr(connection, "begin_nested", None) or connection.transaction
+        # A session ends its own savepoint here: what a later handler rolls back is its own only.
+        end = connection.commit if hasattr(connection, "expire_all") else None
         try:
             if is_async:
                 async with savepoint():
                     await call()
+                if end is not None:
+                    await end()
             else:
-                await self._workers.run(lambda: _within(savepoint, call))
+                await self._workers.run(lambda: _within(savepoint, call, end))
         except Exception as error:
             if _is_lost(connection, error):
                 raise SinkUnavailableError(f"the transaction is lost: {error}") from error
@@ -124,10 +128,12 @@ class _RolledBack(Exception):
     """Tells the store's context manager to roll back."""
 
 
-def _within(savepoint: Call, call: Call) -> None:
+def _within(savepoint: Call, call: Call, end: Call | None) -> None:
     with savepoint():
         if inspect.isawaitable(call()):
             raise TypeError("a handler with a blocking connection gave something to await")
+    if end is not None:
+        end()
 
 
 def _is_lost(connection: Any, error: Exception) -> bool:
