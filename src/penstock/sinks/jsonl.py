@@ -23,7 +23,7 @@ from penstock.component import SinkComponent
 from penstock.errors import ConfigError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
 from penstock.model import Batch, Checkpoint, Mark, Record
-from penstock.ports import Context
+from penstock.ports import Context, Finding
 
 _HEAD: Final = b'{"topic":'
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -134,6 +134,17 @@ class JsonlSink:
             )
         return end
 
+    async def check(self, context: Context) -> list[Finding]:
+        """Whether the file, or the folder that it will be in, is there and may be written to."""
+        if self.path == "-":
+            return []
+        place = Path(self.path) if os.path.exists(self.path) else Path(self.path).absolute().parent
+        if place.exists() and os.access(place, os.W_OK):
+            return []
+        code = errno.EACCES if place.exists() else errno.ENOENT
+        failure = self._failure("cannot open", OSError(code, os.strerror(code)))
+        return [Finding("error", failure.message, failure.hint, failure.code)]
+
     async def resume(self, stream: str) -> Checkpoint | None:
         """None: a file of lines stores no checkpoints."""
         return None
@@ -235,7 +246,14 @@ class JsonlSink:
             return SinkUnavailableError(text, hint="free some space: writing goes on by itself")
         if error.errno == errno.ENXIO:
             return SinkUnavailableError(text, hint="it goes on when the pipe has a reader")
-        return SinkError(text)
+        hint = {
+            errno.ENOENT: "make the folder, or name another file",
+            errno.EACCES: "let our user write there, or name another file",
+            errno.EPERM: "let our user write there, or name another file",
+            errno.EROFS: "name a file on a disk that can be written to",
+            errno.EISDIR: "name a file in it",
+        }.get(error.errno or 0, "")
+        return SinkError(text, hint=hint)
 
 
 class LineBuilder:

@@ -374,3 +374,19 @@ def test_a_lost_reader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(main())
     os.close(out)
+
+
+def test_check_finds_a_missing_folder_before_the_run_does(path: Path) -> None:
+    sink = JsonlSink(path.parent / "nowhere" / "x.jsonl")
+    (found,) = asyncio.run(sink.check(Context("p", "jsonl")))
+    assert (found.severity, found.code) == ("error", "sink")
+    with pytest.raises(SinkError) as refused:
+        asyncio.run(sink.open(Context("p", "jsonl", format=ChangeFormat())))
+    assert (refused.value.message, refused.value.hint) == (found.message, found.fix)
+    assert "make the folder" in found.fix
+
+
+def test_check_makes_no_file(path: Path) -> None:
+    for place in (str(path), "-"):
+        assert asyncio.run(JsonlSink(place).check(Context("p", "jsonl"))) == []
+    assert not path.exists()
