@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
@@ -153,7 +154,7 @@ class Server:
         return connection
 
     def _refused(self, text: str) -> PenstockError:
-        reason = " ".join(self.scrub(text).split())
+        reason = _essence(self.scrub(text))
         for sign, kind, hint in self._refusals():
             if sign in reason:
                 return kind(f"cannot connect to {self}: {reason}", hint=hint)
@@ -209,6 +210,14 @@ class Server:
     def scrub(self, text: str) -> str:
         """The text without the password."""
         return text.replace(self._password, "***") if self._password else text
+
+
+def _essence(text: str) -> str:
+    """A refusal as one line, without what our own words around it say already."""
+    text = " ".join(text.split())
+    text = re.sub("^connection (failed|is bad): ", "", text)
+    text = re.sub(r'^connection to server (at|on socket) "[^"]*"(, port \d+)? failed: ', "", text)
+    return text.partition(" Is the server running ")[0]
 
 
 def _service(dsn: str, given: Mapping[str, Any]) -> dict[str, str]:

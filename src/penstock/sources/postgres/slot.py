@@ -311,7 +311,8 @@ def explain(error: Exception, name: str, publication: str) -> PenstockError | No
     sqlstate = getattr(error, "sqlstate", None)
     text = str(error).strip()
     if sqlstate is None or sqlstate.startswith(("08", "57P")):
-        return ConnectionLostError(f"the connection to the server broke: {text}")
+        reason = " ".join(text.partition("This probably means")[0].split())
+        return ConnectionLostError(f"the connection to the server broke: {reason}")
     known: Callable[[str], bool] = text.__contains__
     if isinstance(error, psycopg.errors.UndefinedObject) and known("publication"):
         return GapError(
