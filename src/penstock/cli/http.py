@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,11 @@ async def serving(pipeline: Pipeline, host: str, port: int) -> AsyncIterator[int
     try:
         server = await asyncio.start_server(answer, host, port)
     except OSError as error:
-        raise ConfigError(f"--http {host}:{port}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(
+            f"--http {host}:{port}: {reason}",
+            hint="name another port; 0 takes any that is free",
+        ) from error
     async with server:
         yield server.sockets[0].getsockname()[1]
 

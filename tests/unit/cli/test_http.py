@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from penstock.cli.http import metrics, parse_address
+from penstock.cli.http import metrics, parse_address, serving
 from penstock.errors import ConfigError
+from penstock.pipeline import Pipeline
 from penstock.pipeline.observe import SinkStatus, Status
+from penstock.sinks.memory import Memory
+from penstock.stores.memory import MemoryStore
+from penstock.testing.scripted import ScriptedSource
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,14 @@ def test_metrics() -> None:
     assert r'penstock_sink_stalled{pipeline="orders",sink="a\"b"} 1' in lines
     assert 'penstock_source_retained_bytes{pipeline="orders"} 5' in lines
     assert not any("source_slot" in text for text in lines)
+
+
+def test_a_port_in_use_is_told_with_what_to_do() -> None:
+    async def twice() -> None:
+        pipeline = Pipeline("p", source=ScriptedSource([]), sinks=[Memory()], store=MemoryStore())
+        async with serving(pipeline, "127.0.0.1", 0) as port, serving(pipeline, "127.0.0.1", port):
+            pass
+
+    with pytest.raises(ConfigError, match=r":\d+: Address already in use") as told:
+        asyncio.run(twice())
+    assert "another port" in told.value.hint
