@@ -37,13 +37,20 @@ def status(
     if found.state == "stopped" and found.source.get("active"):
         found = replace(found, state="running")  # by another process
     if settings.json:
-        payload_json({**asdict(found), "error": redact(found.error)})
+        payload_json(_as_json(found))
     else:
         _show(found)
     if found.error:
         if not settings.json:
             note(f"{paint('error', '1;31', sys.stderr)}  {found.error}")
         raise typer.Exit(1)
+
+
+def _as_json(found: Status) -> dict[str, Any]:
+    shown = {**asdict(found), "error": redact(found.error)}
+    for sink in shown["sinks"].values():
+        sink["safe"] = json.loads(sink["safe"]) if sink["safe"] is not None else None
+    return shown
 
 
 def _show(found: Status) -> None:
