@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from penstock.cli.console import (
     redact,
     settings,
     warn_of_password,
+    wrapped,
 )
 from penstock.errors import ConfigError
 
@@ -31,7 +33,9 @@ def check(
     ] = "",
     tables: Annotated[
         list[str] | None,
-        typer.Option("--tables", "-t", help="With a URL: schema.table, * allowed."),
+        typer.Option(
+            "--tables", "-t", metavar="NAMES", help="With a URL: schema.table, …; * allowed."
+        ),
     ] = None,
 ) -> None:
     """Say what stands in the way, with the SQL for it.
@@ -68,9 +72,15 @@ def _findings(target: str, tables: list[str] | None) -> list[Finding]:
         return from_target(target).check()
     from penstock.ports import Context
 
-    source = source_of(target, **({"tables": tables} if tables else {})).build()
+    source = source_of(target, **selected(tables)).build()
     findings: list[Finding] = asyncio.run(source.check(Context("check", "source")))
     return findings
+
+
+def selected(tables: list[str] | None) -> dict[str, list[str]]:
+    """The source's option for ``--tables``, given several times or with commas between."""
+    names = [name.strip() for text in tables or () for name in text.split(",")]
+    return {"tables": names} if names else {}
 
 
 def source_of(url: str, **options: Any) -> Any:
@@ -99,7 +109,7 @@ def source_of(url: str, **options: Any) -> Any:
 def _show(findings: list[Finding], errors: int) -> None:
     for finding in findings:
         severity = paint(f"{finding.severity:<8}", _STYLES[finding.severity])
-        payload(f"{severity} {redact(finding.message)}")
+        payload(f"{severity} {wrapped(redact(finding.message), 9, sys.stdout)}")
         for text in redact(finding.fix).splitlines():
             payload(f"         {paint(text, '32')}")
     warnings = sum(finding.severity == "warning" for finding in findings)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -57,6 +60,17 @@ def paint(text: str, codes: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if colours(stream or sys.stdout) else text
 
 
+def wrapped(text: str, indent: int, stream: TextIO) -> str:
+    """The text broken between words at the width of the terminal, later lines indented; as it is
+    where the stream is no terminal."""
+    lines = text.splitlines()
+    if stream.isatty():
+        width = max(shutil.get_terminal_size().columns - indent, 40)
+        wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).wrap
+        lines = [part for line in lines for part in wrap(line) or [""]]
+    return ("\n" + " " * indent).join(lines)
+
+
 def payload(text: str) -> bool:
     """A line on stdout; False when nobody reads any more (``| head``)."""
     try:
@@ -77,7 +91,8 @@ def payload_json(value: Any) -> None:
 def note(text: str) -> None:
     """A line for the person at the terminal, on stderr; among JSON logs, a JSON line."""
     if settings.log_format == "json":
-        _write(json.dumps({"level": "info", "message": redact(text)}))
+        now = datetime.now(UTC).isoformat()
+        _write(json.dumps({"time": now, "level": "info", "message": redact(text)}))
     else:
         _write(redact(text))
 
@@ -124,14 +139,15 @@ def show_error(error: PenstockError) -> None:
         return
     where = " ".join(str(part) for part in (error.table, error.mark) if part is not None)
     parts = [
-        (paint("error", "1;31", sys.stderr), error.message),
-        ("where", where if where not in error.message else ""),
-        (paint(" hint", "36", sys.stderr), error.hint),
+        (paint("error", "1;31", sys.stderr), wrapped(redact(error.message), 7, sys.stderr)),
+        ("where", redact(where) if where not in error.message else ""),
+        # Often SQL, to be copied: not broken.
+        (paint(" hint", "36", sys.stderr), redact(error.hint).replace("\n", "\n       ")),
         (" code", error.code),
     ]
     for label, text in parts:
         if text:
-            _write(redact(f"{label}  " + text.replace("\n", "\n       ")))
+            _write(f"{label}  {text}")
 
 
 def warn_of_password(argument: str) -> None:

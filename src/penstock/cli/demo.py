@@ -31,9 +31,15 @@ _PATIENCE = 60.0
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=1, help="How long the shop is open.")] = 15.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Transactions a second.")] = 3.0,
-    seed: Annotated[int, typer.Option(help="Another seed, another day in the shop.")] = 1,
+    seconds: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How long the shop is open.")
+    ] = 15.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, metavar="NUMBER", help="Transactions a second.")
+    ] = 3.0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Another seed, another day in the shop.")
+    ] = 1,
 ) -> None:
     """See it work: a shop, its changes, a replica proved equal.
 

@@ -52,23 +52,32 @@ _SNAPSHOTS = ("initial", "never", "always", "only")
 
 def init(
     path: Annotated[str, typer.Argument(help="The file to write; default NAME.toml.")] = "",
-    name: Annotated[str, typer.Option(help="The pipeline's name.")] = "",
-    dsn: Annotated[str, typer.Option(help="The database; default ${DATABASE_URL}.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="The pipeline's name.")] = "",
+    dsn: Annotated[
+        str, typer.Option(metavar="URL", help="The database; default ${DATABASE_URL}.")
+    ] = "",
     tables: Annotated[
-        list[str] | None, typer.Option("--tables", "-t", help="schema.table, * allowed.")
+        list[str] | None,
+        typer.Option("--tables", "-t", metavar="NAMES", help="schema.table, …; * allowed."),
     ] = None,
-    snapshot: Annotated[str, typer.Option(help="initial, never, always or only.")] = "",
-    sink: Annotated[str, typer.Option(help="jsonl or sql.")] = "",
-    target: Annotated[str, typer.Option(help="The sink's file or URL.")] = "",
+    snapshot: Annotated[
+        str, typer.Option(metavar="WHEN", help="initial, never, always or only.")
+    ] = "",
+    sink: Annotated[str, typer.Option(metavar="TYPE", help="jsonl or sql.")] = "",
+    target: Annotated[str, typer.Option(metavar="WHERE", help="The sink's file or URL.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented pipeline file.
 
     Asks for what the options do not say; without a terminal it takes the defaults.
     """
+    from penstock.config import NAME
+
     name = name or _ask("name of the pipeline", Path(path).stem if path else "orders")
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"--name: {name!r} is not 1 to 54 of the characters a-z, 0-9 and _")
     dsn = _without_password(dsn or _ask("database", "${DATABASE_URL}"), "${DATABASE_URL}")
-    chosen = tables or _ask("tables, comma between", "public.*").split(",")
+    chosen = ",".join(tables or [_ask("tables, comma between", "public.*")]).split(",")
     snapshot = _one_of(
         "snapshot", snapshot or _ask(f"snapshot ({', '.join(_SNAPSHOTS)})", "initial"), _SNAPSHOTS
     )

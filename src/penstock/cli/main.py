@@ -50,8 +50,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def settings(
-    log_format: Annotated[str, typer.Option(help="text or json; logs go to stderr.")] = "text",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "",
+    log_format: Annotated[
+        str, typer.Option(metavar="FORMAT", help="text or json; logs go to stderr.")
+    ] = "text",
+    log_level: Annotated[
+        str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
     version: Annotated[
         bool,

@@ -33,7 +33,7 @@ def parked(
     ids: Annotated[
         list[str] | None, typer.Argument(help="Ids as list shows them; default: all.")
     ] = None,
-    sink: Annotated[str, typer.Option(help="Only what this sink parked.")] = "",
+    sink: Annotated[str, typer.Option(metavar="NAME", help="Only what this sink parked.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="discard: do not ask.")] = False,
 ) -> None:
     """List, show, replay or discard parked changes.

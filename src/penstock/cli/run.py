@@ -27,7 +27,8 @@ def run(
         ),
     ] = False,
     drain_timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds that a stop waits for the sinks.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long a stop waits for the sinks."),
     ] = 25.0,
     http: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Serve /health, /ready and /metrics.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli import pretty
-from penstock.cli.check import source_of
+from penstock.cli.check import selected, source_of
 from penstock.cli.console import colours, note, payload, settings
 from penstock.cli.serving import serve
 from penstock.errors import ConfigError
@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
 def tail(
     url: Annotated[str, typer.Argument(help="The database; default $DATABASE_URL.")] = "",
-    format: Annotated[str, typer.Option(help="pretty, change or row.")] = "",
+    format: Annotated[str, typer.Option(metavar="NAME", help="pretty, change or row.")] = "",
     tables: Annotated[
-        list[str] | None, typer.Option("--tables", "-t", help="schema.table, * allowed.")
+        list[str] | None,
+        typer.Option("--tables", "-t", metavar="NAMES", help="schema.table, …; * allowed."),
     ] = None,
     operations: Annotated[
-        list[str] | None, typer.Option("--operations", "-o", help="insert, update, delete, …")
+        list[str] | None,
+        typer.Option("--operations", "-o", metavar="NAMES", help="insert, update, delete, …"),
     ] = None,
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Show the rows that exist first.")
     ] = False,
-    count: Annotated[int, typer.Option("-n", min=0, help="End after so many; 0: never.")] = 0,
+    count: Annotated[
+        int, typer.Option("-n", min=0, metavar="NUMBER", help="End after so many; 0: never.")
+    ] = 0,
     until_caught_up: Annotated[
         bool,
         typer.Option("--until-caught-up", help="End when all committed before the start is shown."),
@@ -48,8 +52,12 @@ def tail(
     wanted = frozenset(
         _operation(name) for text in operations or OPERATIONS for name in text.split(",")
     )
-    options = {"tables": [name for text in tables for name in text.split(",")]} if tables else {}
-    source = source_of(url, temporary=True, snapshot="initial" if snapshot else "never", **options)
+    source = source_of(
+        url,
+        temporary=True,
+        snapshot="initial" if snapshot else "never",
+        **selected(tables),
+    )
     sink = Screen(_format(format), wanted, count)
     pipeline = Pipeline("tail", source=source, sinks=[sink], store=MemoryStore())
     sink.full = pipeline.stop
@@ -71,6 +79,8 @@ def _format(name: str) -> Format | None:
     name = name or ("change" if settings.json else "pretty")
     if name == "pretty":
         return None
+    if name not in (known := registry.names("format")):
+        raise ConfigError(f"--format: {name!r} is not one of pretty, {', '.join(known)}")
     format: Format = registry.component("format", name)()
     return format
 

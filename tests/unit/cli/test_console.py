@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 
 import pytest
 
 from penstock.cli import console, logs
-from penstock.cli.console import redact, show_error
+from penstock.cli.console import redact, show_error, wrapped
 from penstock.errors import GapError
 from penstock.model import Mark
 
@@ -96,3 +97,18 @@ def test_a_json_log_line_has_the_record_s_fields() -> None:
     record = logging.makeLogRecord({"msg": "saved", "levelname": "INFO", "sink": "jsonl"})
     fields = json.loads(logs.JsonFormatter().format(record))
     assert (fields["message"], fields["level"], fields["sink"]) == ("saved", "info", "jsonl")
+
+
+def test_on_a_terminal_words_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    name = "a_name_that_is_longer_than_a_line_may_be_here"
+    text = f"orders has no primary key or other replica identity\nand {name}"
+    stream = io.StringIO()
+    assert wrapped(text, 4, stream) == text.replace("\n", "\n    ")
+    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    assert wrapped(text, 4, stream).splitlines() == [
+        "orders has no primary key or other replica",
+        "    identity",
+        "    and",
+        f"    {name}",
+    ]

@@ -74,3 +74,15 @@ def test_what_would_not_be_valid_is_not_written(
 ) -> None:
     assert init(monkeypatch, "x.toml", option) == 2
     assert not (here / "x.toml").exists()
+
+
+def test_tables_may_have_commas_between(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert init(monkeypatch, "--tables", "public.a, public.b", "--tables", "x.*") == 0
+    assert 'tables = ["public.a", "public.b", "x.*"]' in (here / "orders.toml").read_text()
+
+
+def test_a_name_that_is_none_is_the_option_s_fault(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(monkeypatch, "--name", "Bad Name") == 2
+    assert capsys.readouterr().err.startswith("error  --name: 'Bad Name' is not")

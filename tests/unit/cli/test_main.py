@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from penstock import __version__
-from penstock.cli import console, main
+from penstock.cli import check, console, main
 from penstock.errors import DivergedError, PenstockError
 
 
@@ -124,3 +124,15 @@ def test_settings_are_those_of_the_last_call(monkeypatch: pytest.MonkeyPatch) ->
     assert console.settings.json
     run(monkeypatch, "schema")
     assert not console.settings.json
+
+
+def test_tables_of_check_may_have_commas_between() -> None:
+    assert check.selected(["public.a, b.*", "c.*"]) == {"tables": ["public.a", "b.*", "c.*"]}
+    assert check.selected(None) == {}
+
+
+def test_an_unknown_format_names_all_that_tail_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "tail", "postgresql://h/d", "--format", "xml") == 2
+    assert "'xml' is not one of pretty, change, row" in capsys.readouterr().err
