@@ -198,6 +198,30 @@ def test_a_handlers_own_rollback_leaves_what_others_wrote(
     assert warehouse.free == START - 25
 
 
+@pytest.mark.parametrize("kind", [Session, AsyncSession])
+def test_what_a_handler_committed_before_it_failed_is_undone_too(
+    kind: type, warehouse: Warehouse
+) -> None:
+    app = App("stock", "postgresql://nowhere/")
+    failures = iter([ValueError("once more")])
+
+    def reserve(change: Change[Line], session: Session) -> None:
+        with_session(change, session)
+        session.commit()
+        for failure in failures:
+            raise failure
+
+    async def reserve_async(change: Change[Line], session: AsyncSession) -> None:
+        await with_async_session(change, session)
+        await session.commit()
+        for failure in failures:
+            raise failure
+
+    app.on("public.lines")(reserve if kind is Session else reserve_async)
+    assert play(app, [line(1, 5)], store=warehouse.url).retried == 1
+    assert warehouse.free == START - 5
+
+
 class CrashError(Exception):
     """Stands for the end of the process."""
 

@@ -85,17 +85,15 @@ class Unit:
         Raises SinkUnavailableError where the whole transaction has to be run again.
         """
         connection = self.connection
-        savepoint = getattr(connection, "begin_nested", None) or connection.transaction
-        # A session ends its own savepoint here: what a later handler rolls back is its own only.
-        end = connection.commit if hasattr(connection, "expire_all") else None
+        # The savepoint stands around a session, which may commit and roll back within.
+        outer = getattr(connection, "bind", connection)
+        session = connection if outer is not connection else None
+        savepoint = getattr(outer, "begin_nested", None) or outer.transaction
         try:
             if is_async:
-                async with savepoint():
-                    await call()
-                if end is not None:
-                    await end()
+                await _awaited(savepoint, call, session)
             else:
-                await self._workers.run(lambda: _within(savepoint, call, end))
+                await self._workers.run(lambda: _within(savepoint, call, session))
         except Exception as error:
             if _is_lost(connection, error):
                 raise SinkUnavailableError(f"the transaction is lost: {error}") from error
@@ -128,12 +126,29 @@ class _RolledBack(Exception):
     """Tells the store's context manager to roll back."""
 
 
-def _within(savepoint: Call, call: Call, end: Call | None) -> None:
+def _within(savepoint: Call, call: Call, session: Any) -> None:
     with savepoint():
-        if inspect.isawaitable(call()):
-            raise TypeError("a handler with a blocking connection gave something to await")
-    if end is not None:
-        end()
+        try:
+            if inspect.isawaitable(call()):
+                raise TypeError("a handler with a blocking connection gave something to await")
+        except BaseException:
+            if session is not None:
+                session.rollback()
+            raise
+        if session is not None:
+            session.commit()
+
+
+async def _awaited(savepoint: Call, call: Call, session: Any) -> None:
+    async with savepoint():
+        try:
+            await call()
+        except BaseException:
+            if session is not None:
+                await session.rollback()
+            raise
+        if session is not None:
+            await session.commit()
 
 
 def _is_lost(connection: Any, error: Exception) -> bool:
