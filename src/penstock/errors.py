@@ -129,6 +129,10 @@ class ProtocolError(PenstockError):
     """
 
     code = "protocol"
+    _HINT: ClassVar[str] = (
+        "nothing was skipped: the next run reads these bytes again; if it ends here too, something "
+        "on the way alters them, or this is a bug"
+    )
 
     def __init__(
         self,
@@ -140,7 +144,7 @@ class ProtocolError(PenstockError):
         mark: Mark | None = None,
     ) -> None:
         where = f" (at byte {offset})" if offset is not None else ""
-        super().__init__(message + where, hint=hint, table=table, mark=mark)
+        super().__init__(message + where, hint=hint or self._HINT, table=table, mark=mark)
         self.offset = offset
 
 
