@@ -255,7 +255,8 @@ def _told(file: Path, what: str) -> Iterator[None]:
             sqlite3.SQLITE_FULL: "free some space; nothing that was saved is lost",
             sqlite3.SQLITE_CORRUPT: _MEND,
             sqlite3.SQLITE_NOTADB: _MEND,
-            sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log",
+            sqlite3.SQLITE_IOERR: "the disk is full, or it fails: free some space, or look at the "
+            "kernel's log",
         }.get(_code(error), "")
         raise StoreError(f"the store {file} {what}: {error}", hint=hint) from error
     except OSError as error:

@@ -291,7 +291,7 @@ def test_a_disk_error_closes_the_store(path: Path) -> None:
 
         assert store._connection is not None
         store._connection = Failing(store._connection)  # type: ignore[assignment]
-        with pytest.raises(StoreError, match="disk I/O error"):
+        with pytest.raises(StoreError, match=r"disk I/O error.*\n.*free some space"):
             await store.save(state(2))
         with pytest.raises(StoreError, match="not open"):
             await store.save(state(3))
