@@ -417,6 +417,30 @@ def test_missing_rights_are_answered_with_the_grant(database: str) -> None:
         execute(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+def test_what_a_look_needs_is_granted_not_a_publication_of_a_name_that_passes(
+    database: str,
+) -> None:
+    reader, owner = "penstock_looker", "penstock_owner"
+    execute(
+        database,
+        ORDERS,
+        f"DROP ROLE IF EXISTS {reader}, {owner}",
+        f"CREATE ROLE {reader} LOGIN REPLICATION",
+        f"CREATE ROLE {owner}",
+        f"ALTER TABLE orders OWNER TO {owner}",
+    )
+    dsn = f"{database}?user={reader}"
+    try:
+        with pytest.raises(PrivilegeError) as refused:
+            run(one_run(dsn, Remembered(), temporary=True))
+        assert "CREATE PUBLICATION" not in refused.value.hint
+        create, member = refused.value.hint.split("; ")
+        execute(database, create, member.replace("the role that owns the tables", owner))
+        assert run(one_run(dsn, Remembered(), temporary=True)) == []
+    finally:
+        execute(database, f"DROP OWNED BY {reader}, {owner}", f"DROP ROLE {reader}, {owner}")
+
+
 def test_a_table_without_identity_is_not_published(database: str) -> None:
     execute(database, "CREATE TABLE log (line text)")
 

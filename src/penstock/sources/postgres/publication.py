@@ -210,7 +210,12 @@ def _execute(connection: Connection, sql: str) -> None:
     try:
         connection.execute(sql.encode())  # all names in it are quoted
     except psycopg.errors.InsufficientPrivilege as error:
+        role, database = quote(connection.info.user), quote(connection.info.dbname)
+        grants = (
+            f"GRANT CREATE ON DATABASE {database} TO {role}; "
+            f"GRANT the role that owns the tables TO {role}"
+        )
         raise PrivilegeError(
             f"our role may not publish these tables: {str(error).strip()}",
-            hint=f"let their owner run: {sql}; or GRANT CREATE ON DATABASE and table ownership",
+            hint=grants if TEMPORARY in sql else f"let their owner run: {sql}; or {grants}",
         ) from None
