@@ -293,6 +293,22 @@ def test_a_lost_connection_is_worth_another_try(asked: type, database: str) -> N
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("asked", SQLALCHEMY + PSYCOPG)
+def test_a_failure_that_cost_the_connection_comes_out_as_it_is(asked: type, database: str) -> None:
+    async def main() -> None:
+        async with opened(database) as store:
+            with pytest.raises(RuntimeError, match="lost"):
+                async with store.transaction(asked) as transaction:
+                    with pytest.raises(Exception, match="terminating connection"):
+                        await execute(
+                            transaction.connection, "SELECT pg_terminate_backend(pg_backend_pid())"
+                        )
+                    raise RuntimeError("lost")
+
+    run(main())
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("kind", [Connection, AsyncConnection])
 @pytest.mark.parametrize(("set_to", "used"), [("off", "on"), ("local", "local")])
 def test_what_is_saved_is_durable_whatever_the_database_says(

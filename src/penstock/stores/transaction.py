@@ -7,7 +7,7 @@ connection inside ``transaction()``. A SQLAlchemy Connection can; the next move 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_origin
 
 from penstock.errors import ConfigError, FencedError, SinkUnavailableError, StoreError
@@ -156,7 +156,8 @@ async def _blocking(store: SqlStore, kind: type) -> AsyncIterator[SqlTransaction
         yield SqlTransaction(store, given, run)
     except BaseException as error:
         failure = (type(error), error, error.__traceback__)
-        await store.run(lambda: stack.__exit__(*failure))
+        with _rolled_back(store):
+            await store.run(lambda: stack.__exit__(*failure))
         raise
     with _told(store):
         await store.run(lambda: stack.__exit__(None, None, None))
@@ -187,7 +188,8 @@ async def _awaited(store: SqlStore, kind: type) -> AsyncIterator[SqlTransaction]
                 await stack.enter_async_context(given.transaction())
         yield SqlTransaction(store, given, outer.run_sync)
     except BaseException as error:
-        await stack.__aexit__(type(error), error, error.__traceback__)
+        with _rolled_back(store):
+            await stack.__aexit__(type(error), error, error.__traceback__)
         raise
     with _told(store):
         await stack.__aexit__(None, None, None)
@@ -198,6 +200,16 @@ async def _committed_async(session: Any) -> AsyncIterator[Any]:
     async with session:
         yield session
         await session.commit()
+
+
+@contextmanager
+def _rolled_back(store: SqlStore) -> Iterator[None]:
+    """A connection that cannot even roll back is lost, and its transaction with it."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    dbapi: Any = store.opened().dialect.dbapi
+    with suppress(SQLAlchemyError, dbapi.Error):
+        yield
 
 
 @contextmanager
