@@ -400,6 +400,24 @@ def test_the_target_grows_with_the_source(
     ]
 
 
+def test_a_column_that_may_be_renamed_is_told_and_gets_no_default(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = table("t", column("id", "integer"), column("status", default="'new'::text"))
+    after = table("t", column("id", "integer"), column("state", default="'new'::text"))
+
+    async def work(feed: Feed) -> None:
+        await feed.commit(1, change("insert", before, "1", "paid"))
+        await feed.commit(2, SchemaChange(before, after), change("insert", after, "2", "sent"))
+
+    feeding(database.url, work)
+    assert database.fetch("SELECT id, status, state FROM t ORDER BY id") == [
+        (1, "paid", None),
+        (2, None, "sent"),
+    ]
+    assert "if it is 'status' under a new name" in caplog.text
+
+
 def test_a_column_that_returns_with_its_old_values_is_told(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

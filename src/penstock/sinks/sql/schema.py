@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from penstock.errors import SchemaError
@@ -18,6 +20,8 @@ from penstock.sinks.sql.widening import widens
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CONSTANT: Final = re.compile(
     r"\(?(?P<number>-?\d+(?:\.\d+)?)\)?|(?P<word>true|false)|'(?P<text>(?:[^']|'')*)'"
@@ -58,7 +62,7 @@ class Schema:
         if before is not None:
             self._compare(before, after)
             self._tell_returning(before, after)
-        self.ensure(after)
+        self.ensure(after, _renamed(before, after) if before is not None else {})
 
     def _tell_returning(self, before: Table, after: Table) -> None:
         """A column that was dropped and is added again: the target still has its old values."""
@@ -101,8 +105,12 @@ class Schema:
                     table=after.text,
                 )
 
-    def ensure(self, table: Table) -> Target:
+    def ensure(self, table: Table, renamed: Mapping[str, str] = NO_NAMES) -> Target:
         """The target of a table, made or widened to hold this version of it.
+
+        Parameters
+        ----------
+        renamed: new columns that may be old ones under a new name, and those.
 
         Raises SchemaError where the two cannot fit.
         """
@@ -119,7 +127,7 @@ class Schema:
         additions = [c for c in table.columns if c.name not in target.columns]
         changes = self._type_changes(table, target)
         for column in additions:
-            self._add(table, target, column)
+            self._add(table, target, column, renamed.get(column.name))
         for name, declared in changes.items():
             statement = self._dialect.alter_type(target, name, declared)
             if statement is not None:
@@ -178,20 +186,28 @@ class Schema:
             changes[column.name] = wanted
         return changes
 
-    def _add(self, table: Table, target: Target, column: Column) -> None:
+    def _add(self, table: Table, target: Target, column: Column, renamed: str | None) -> None:
         dialect = self._dialect
         declared = dialect.declare(self._connection, column.type)
         statement = (
             f"ALTER TABLE {target.name} ADD COLUMN {dialect.quote(column.name)} "
             f"{_escaped(dialect, declared)}"
         )
-        default = constant(column.default)
+        default = constant(column.default) if renamed is None else None
         if default is not None:
             statement += f" DEFAULT {dialect.literal(default, column.type)}"
         self._logger.info("%s: add column %s %s", table.text, column.name, declared)
         self._execute(statement)
         target.columns[column.name] = declared
-        if default is None and (column.default is not None or column.nullable is False):
+        if renamed is not None:
+            self._logger.warning(
+                "%s: the new column %r is null in rows that the target already had: if it is %r "
+                "under a new name, copy that column, which stays, or snapshot the table again",
+                table.text,
+                column.name,
+                renamed,
+            )
+        elif default is None and (column.default is not None or column.nullable is False):
             self._logger.warning(
                 "%s: the new column %r is null in rows that the target already had; "
                 "the source's values of them are not in the log: snapshot the table again",
@@ -201,6 +217,14 @@ class Schema:
 
     def _execute(self, statement: str) -> None:
         self._connection.exec_driver_sql(statement)
+
+
+def _renamed(before: Table, after: Table) -> Mapping[str, str]:
+    """Columns that came while one of the same type went, and that one: the log shows a renaming
+    no otherwise."""
+    gone = {c.type.sql: c.name for c in before.columns if c.name not in after.index}
+    new = [c for c in after.columns if c.name not in before.index]
+    return {c.name: gone[c.type.sql] for c in new if c.type.sql in gone}
 
 
 def _escaped(dialect: Dialect, declared: str) -> str:
