@@ -156,21 +156,33 @@ def relation_facts(connection: Connection, relation: Relation) -> RelationFacts:
     """What the catalog says now about a relation of the log: nothing, if it is gone.
 
     A column that was added later has the default of that moment, which its old rows show, whatever
-    became of the default since.
+    became of the default since. Of a partitioned table the leaves keep it. Where the catalog does
+    not tell what they show (nothing, if the default came later), today's default is given as an
+    expression in parentheses: nobody is to take it for the value of old rows.
     """
     as_of = rows(connection, "SELECT pg_current_wal_lsn()::text")[0][0]
     columns = rows(
         connection,
         """
+        WITH family AS MATERIALIZED (
+            SELECT %s::oid AS oid UNION SELECT relid FROM pg_partition_tree(%s::oid::regclass)
+        ), added AS (
+            SELECT attname, min((attmissingval::text::text[])[1]) AS shown
+            FROM pg_attribute
+            WHERE atthasmissing AND attrelid IN (SELECT oid FROM family)
+            GROUP BY attname HAVING count(DISTINCT attmissingval::text) = 1
+        )
         SELECT a.attname, NOT a.attnotnull,
-               CASE WHEN a.atthasmissing
-                    THEN quote_literal((a.attmissingval::text::text[])[1])
-                    ELSE pg_get_expr(d.adbin, d.adrelid) END,
+               coalesce(quote_literal(added.shown),
+                        '((' || pg_get_expr(d.adbin, d.adrelid) || '))'),
                a.attgenerated <> ''
         FROM pg_attribute a
+        LEFT JOIN added USING (attname)
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
         """,
+        relation.oid,
+        relation.oid,
         relation.oid,
     )
     return RelationFacts(
