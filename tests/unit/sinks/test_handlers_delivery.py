@@ -519,6 +519,23 @@ def test_a_replay_in_another_process_frees_the_key() -> None:
     assert run_virtual(main()) == []
 
 
+def test_a_replay_that_is_killed_does_not_repeat_what_has_passed() -> None:
+    handler = Recorder(1, 2, error=lambda: Park("later"))
+    bench = Bench(bind(handler, "*", ()))
+    bench.play(order(1), order(2))
+
+    async def killed() -> list[Parked]:
+        handler.failing, handler.error = {2}, SystemExit  # type: ignore[assignment]
+        await bench.store.open(bench.context)
+        await bench.sink.open(bench.context)
+        with pytest.raises(SystemExit):
+            await bench.sink.replay(await bench.store.parked())
+        await bench.sink.close()
+        return await bench.store.parked()
+
+    assert [one.keys for one in run_virtual(killed())] == [('public.orders["2"]',)]
+
+
 def test_a_replay_keeps_the_order_of_each_key() -> None:
     store = MemoryStore()
     changes: list[Change] = [order(1), order(2), changed(1, "paid"), changed(2, "paid")]

@@ -366,13 +366,17 @@ class HandlersSink:
     async def replay(self, parked: Iterable[Parked]) -> list[str]:
         """Call the handlers again for parked changes, in order; the ids of those that passed.
 
-        A change whose key has one that failed again is left alone. The caller unparks the ids.
+        Each is unparked as it passes, so that a replay that is killed repeats one at most. A change
+        whose key has one that failed again is left alone.
         """
+        store = self._context.store
+        assert store is not None
         passed: list[str] = []
         failed: set[str] = set()
         for one in parked:
             free = failed.isdisjoint(one.keys) and one.table not in failed
             if free and await self._replay(load_change(dict(one.change))):
+                await store.unpark(self._context.component, [one.id])
                 passed.append(one.id)
             else:
                 failed.update(one.keys)
