@@ -231,7 +231,7 @@ class JsonlSink:
         fd = self._fd
         if fd is not None and self._regular and error.errno in _NO_SPACE:
             try:
-                os.ftruncate(fd, self._durable)
+                os.ftruncate(fd, min(self._durable, os.fstat(fd).st_size))
                 os.fsync(fd)
             except OSError as second:
                 error = second

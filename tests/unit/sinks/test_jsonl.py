@@ -196,6 +196,21 @@ def test_short_writes_are_continued(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert ids(path) == [f"1:{i}" for i in range(5)]
 
 
+def test_a_file_that_was_emptied_is_not_filled_with_zeros(path: Path, disk: Disk) -> None:
+    async def main() -> None:
+        sink = JsonlSink(path)
+        await sink.open(CONTEXT)
+        await sink.write(transaction(1))
+        await sink.flush()
+        os.truncate(path, 0)  # as a log rotation by copying does
+        disk.room = 0
+        with pytest.raises(SinkUnavailableError):
+            await sink.write(transaction(2))
+
+    asyncio.run(main())
+    assert path.read_bytes() == b""
+
+
 def test_lines_go_to_a_new_file_when_theirs_is_deleted(path: Path) -> None:
     async def main() -> None:
         sink = JsonlSink(path)
