@@ -176,6 +176,12 @@ def test_roots_that_the_user_has_installed_are_used(
         ("server does not support SSL, but SSL was required", SourceError, "sslmode=disable"),
         ("FATAL:  no pg_hba.conf entry for host", PrivilegeError, "pg_hba.conf"),
         ("FATAL:  the database system is starting up", ConnectionLostError, ""),
+        (
+            "FATAL:  the database system is not yet accepting connections\n"
+            "DETAIL:  Consistent recovery state has not been yet reached.",
+            ConnectionLostError,
+            "",
+        ),
         ('FATAL:  password authentication failed for user "u"', SourceError, "password"),
     ],
 )

@@ -194,6 +194,7 @@ class Server:
             ("is starting up", again, ""),
             ("is shutting down", again, ""),
             ("in recovery mode", again, ""),
+            ("not yet accepting connections", again, ""),
             ("too many", again, "raise max_connections or max_wal_senders"),
             (
                 "exceeds max_wal_senders",
