@@ -400,15 +400,17 @@ def test_the_target_grows_with_the_source(
     ]
 
 
+@pytest.mark.parametrize("copied", [False, True], ids=["seen in the log", "only copied"])
 def test_a_column_that_may_be_renamed_is_told_and_gets_no_default(
-    database: Database, caplog: pytest.LogCaptureFixture
+    database: Database, caplog: pytest.LogCaptureFixture, copied: bool
 ) -> None:
     before = table("t", column("id", "integer"), column("status", default="'new'::text"))
     after = table("t", column("id", "integer"), column("state", default="'new'::text"))
 
     async def work(feed: Feed) -> None:
         await feed.commit(1, change("insert", before, "1", "paid"))
-        await feed.commit(2, SchemaChange(before, after), change("insert", after, "2", "sent"))
+        known = None if copied else before
+        await feed.commit(2, SchemaChange(known, after), change("insert", after, "2", "sent"))
 
     feeding(database.url, work)
     assert database.fetch("SELECT id, status, state FROM t ORDER BY id") == [

@@ -62,7 +62,7 @@ class Schema:
         if before is not None:
             self._compare(before, after)
             self._tell_returning(before, after)
-        self.ensure(after, _renamed(before, after) if before is not None else {})
+        self.ensure(after, self._renamed(before, after))
 
     def _tell_returning(self, before: Table, after: Table) -> None:
         """A column that was dropped and is added again: the target still has its old values."""
@@ -76,6 +76,19 @@ class Schema:
                     after.text,
                     name,
                 )
+
+    def _renamed(self, before: Table | None, after: Table) -> Mapping[str, str]:
+        """Columns that came while one of the same type went, and that one: the log shows a
+        renaming no otherwise. What the log did not show before is compared with the target."""
+        if before is not None:
+            old = {c.name: c.type.sql for c in before.columns}
+            new = {c.name: c.type.sql for c in after.columns}
+        else:
+            target = self._dialect.describe(self._connection, after)
+            old = target.columns if target is not None else {}
+            new = {c.name: self._dialect.declare(self._connection, c.type) for c in after.columns}
+        gone = {type: name for name, type in old.items() if name not in new}
+        return {n: gone[type] for n, type in new.items() if n not in old and type in gone}
 
     def _compare(self, before: Table, after: Table) -> None:
         if before.text == after.text:
@@ -217,14 +230,6 @@ class Schema:
 
     def _execute(self, statement: str) -> None:
         self._connection.exec_driver_sql(statement)
-
-
-def _renamed(before: Table, after: Table) -> Mapping[str, str]:
-    """Columns that came while one of the same type went, and that one: the log shows a renaming
-    no otherwise."""
-    gone = {c.type.sql: c.name for c in before.columns if c.name not in after.index}
-    new = [c for c in after.columns if c.name not in before.index]
-    return {c.name: gone[c.type.sql] for c in new if c.type.sql in gone}
 
 
 def _escaped(dialect: Dialect, declared: str) -> str:
