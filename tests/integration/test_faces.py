@@ -91,6 +91,20 @@ def test_a_stream_without_a_name_leaves_nothing_on_the_server(databases: str) ->
     assert fetch(databases, "SELECT pubname FROM pg_publication") == []
 
 
+def test_a_stream_shows_what_is_written_once_it_is_entered(databases: str) -> None:
+    execute(databases, ORDERS)
+    with stream(databases, tables=["public.orders"]) as changes:
+        insert(databases, 1, 1)
+        assert ids([next(changes)]) == [1]
+
+    async def main() -> None:
+        async with stream(databases, tables=["public.orders"]) as changes:
+            await asyncio.to_thread(insert, databases, 2, 2)
+            assert ids([await anext(changes)]) == [2]
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def test_a_named_stream_goes_on_after_the_change_at_which_it_was_left(databases: str) -> None:
     execute(databases, ORDERS)
 

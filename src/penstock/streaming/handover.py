@@ -38,6 +38,10 @@ class Handover:
     ----------
     source: the pipeline's source.
     manual: whether the loop itself says what is done.
+
+    Attributes
+    ----------
+    opened: the source has been opened once: it shows what is written from now on.
     """
 
     def __init__(self, source: Source, *, manual: bool) -> None:
@@ -52,6 +56,7 @@ class Handover:
         self.at_barrier = False
         self.complete = False
         self.closing = False
+        self.opened = asyncio.Event()
         self._manual = manual
         self._error: BaseException | None = None
         self._over = False
@@ -229,6 +234,7 @@ class HeldSource:
             self._emitted = dict(handover.saved)
         self._passage = Passage(self._inner, dict(state.start))
         await self._inner.open(context, state)
+        handover.opened.set()
 
     async def acknowledge(self, checkpoint: Checkpoint) -> None:
         """It is saved: the loop may know."""

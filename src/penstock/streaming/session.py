@@ -48,10 +48,21 @@ class Session:
         self._finished: Mark | None = None
 
     async def start(self) -> None:
-        """Start the pipeline. Raises ConfigError the second time."""
+        """Start the pipeline, and wait until its source shows what is written from now on.
+
+        What keeps it from starting is raised in the loop. Raises ConfigError the second time.
+        """
         if self._serving is not None:
             raise ConfigError("this stream was entered before", hint="call stream() again")
         self._serving = asyncio.create_task(self._serve())
+        opened = asyncio.create_task(self._handover.opened.wait())
+        try:
+            await asyncio.wait({self._serving, opened}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._serving.cancel()
+            raise
+        finally:
+            opened.cancel()
 
     async def _serve(self) -> Report:
         error: BaseException | None = None
