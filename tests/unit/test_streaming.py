@@ -157,10 +157,11 @@ def test_the_loops_own_error_is_not_hidden() -> None:
 
 def test_an_interrupt_in_the_loop_closes_the_stream() -> None:
     script = source(ends=False)
+    before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt), stream(script) as changes:
         fail_at(10, changes, KeyboardInterrupt)
     assert script.closed
-    assert not [t for t in threading.enumerate() if t.name.startswith("penstock")]
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_slow_loop_stops_the_source() -> None:

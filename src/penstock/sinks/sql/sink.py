@@ -90,8 +90,10 @@ class SqlSink:
             if session is not None:
                 session.close()
 
-        await asyncio.get_running_loop().run_in_executor(thread, disconnect)
-        thread.shutdown(wait=False)
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, disconnect)
+        finally:
+            thread.shutdown(wait=False)
 
     async def check(self, context: Context) -> list[Finding]:
         """Whether the target lets us in and lets us create tables."""
