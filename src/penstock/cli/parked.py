@@ -122,6 +122,8 @@ def _show(found: Sequence[Parked]) -> None:
     from penstock import registry
     from penstock.model.archive import load_change
 
+    if not found:
+        note("nothing is parked")
     format = registry.component("format", "change")()
     for one in found:
         value = format.record(load_change(dict(one.change))).value
@@ -142,12 +144,12 @@ async def _replay(pipeline: Pipeline, found: Sequence[Parked]) -> bool:
         finally:
             await sink.close()
         passed += len(ids)
-    left = len(found) - passed
+    left = len(await pipeline.store.parked())
     if settings.json:
         payload_json({"replayed": passed, "left": left})
     else:
         payload(f"replayed {passed}, still parked {left}")
-    return left == 0
+    return passed == len(found)
 
 
 async def _discard(pipeline: Pipeline, found: Sequence[Parked], yes: bool) -> bool:

@@ -105,6 +105,13 @@ def test_replay_keeps_what_fails_and_what_waits_behind_it(
     assert left(monkeypatch, capsys) == IDS[1:]
 
 
+def test_replay_counts_all_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parked(monkeypatch, "replay", IDS[0]) == 0
+    assert "replayed 1, still parked 2" in capsys.readouterr().out
+
+
 def test_replay_of_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("parking_mail.py").write_text(MODULE.replace('"bad"', '"other"'))
     assert parked(monkeypatch, "replay") == 0

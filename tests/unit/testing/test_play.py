@@ -37,6 +37,20 @@ def test_it_counts_what_became_of_the_changes() -> None:
     ]
 
 
+def test_a_retry_is_told_with_its_change(caplog: pytest.LogCaptureFixture) -> None:
+    app = App("mail", URL)
+    failures = [ValueError("once")]
+
+    @app.on("public.orders")
+    def handler(change: Change) -> None:
+        if failures:
+            raise failures.pop()
+
+    change = order(1)
+    play(app, [change])
+    assert f"failed on {change.id}, next try in" in caplog.text
+
+
 def test_waits_between_retries_take_no_time() -> None:
     app = App("mail", URL, retries=8, retry_for=80_000)
 

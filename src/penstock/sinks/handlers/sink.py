@@ -205,7 +205,7 @@ class HandlersSink:
         for handler in self._messages:
             if handler.tables not in ("*", message.prefix):
                 continue
-            failure = await self._attempt(handler, lambda: message, 1)
+            failure = await self._attempt(handler, lambda: message, [message.id])
             if failure is not None:
                 raise SinkError(
                     f"handler {handler} failed on the message {message.prefix!r}: {failure}",
@@ -282,11 +282,19 @@ class HandlersSink:
         except DecodeError as error:
             return error  # the same row gives the same error: a retry is of no use
         return await self._attempt(
-            handler, lambda: typed if handler.batch else typed[0], len(typed), retry=retry
+            handler,
+            lambda: typed if handler.batch else typed[0],
+            [change.id for change in changes],
+            retry=retry,
         )
 
     async def _attempt(
-        self, handler: Handler, argument: Callable[[], object], count: int, *, retry: bool = True
+        self,
+        handler: Handler,
+        argument: Callable[[], object],
+        ids: list[str],
+        *,
+        retry: bool = True,
     ) -> Exception | None:
         tally, logger = self.tallies[id(handler)], self._context.logger
         waits = self._policy.waits(self._context.random)
@@ -295,7 +303,7 @@ class HandlersSink:
                 await self._call(handler, argument())
             except Retry as asked:
                 wait: float | None = asked.after
-                logger.info("handler %s %s", handler.name, asked)
+                logger.info("handler %s %s, on %s", handler.name, asked, _told(ids))
             except Park as verdict:
                 return verdict
             except Exception as error:
@@ -305,14 +313,15 @@ class HandlersSink:
                 if wait is None:
                     return error
                 logger.warning(
-                    "handler %s failed, next try in %.1f s: %s: %s",
+                    "handler %s failed on %s, next try in %.1f s: %s: %s",
                     handler.name,
+                    _told(ids),
                     wait,
                     type(error).__name__,
                     error,
                 )
             else:
-                tally.handled += count
+                tally.handled += len(ids)
                 return None
             tally.retried += 1
             await self._context.clock.sleep(cast("float", wait))
@@ -419,6 +428,10 @@ class HandlersSink:
             counts["retried"] += tally.retried
             counts["parked"] += tally.parked
         return counters
+
+
+def _told(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{len(ids)} changes from {ids[0]} on"
 
 
 def _connection_kind(handlers: Sequence[Handler], policy: Policy) -> type | None:
