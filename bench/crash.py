@@ -19,15 +19,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from tests.crash.checker import percentile
+from tests.crash.harness import SETTINGS, Episode, Figures, Violated
+from tests.crash.mutants import MUTANTS
+from tests.crash.plans import plan_for, plan_of
+from tools.servers import postgres, versions
+
 ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tests.crash.checker import percentile  # noqa: E402
-from tests.crash.harness import SETTINGS, Episode, Figures, Violated  # noqa: E402
-from tests.crash.mutants import MUTANTS  # noqa: E402
-from tests.crash.plans import plan_for, plan_of  # noqa: E402
-from tools.servers import postgres, versions  # noqa: E402
-
 PAGE: Final = ROOT / "docs" / "explanation" / "crash-test.md"
 KILLS_OF_EPISODE: Final = 25
 SEEDS: Final = 20

@@ -63,7 +63,7 @@ def latency(dsn: str, folder: Path) -> None:
 
     @app.on("public.ticks", "insert")
     async def note(change: Change) -> None:
-        seen[change.after["id"]] = time.time()  # type: ignore[index]
+        seen[change.row["id"]] = time.time()
 
     runner = threading.Thread(target=app.run, daemon=True)
     runner.start()

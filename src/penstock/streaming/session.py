@@ -152,7 +152,7 @@ class Session:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
             raise
-        except Exception as caught:  # noqa: BLE001
+        except Exception as caught:  # noqa: BLE001  (told below, unless the loop raised it)
             failure = caught
         if error is None and failure is not None and failure is not self._raised:
             raise failure
