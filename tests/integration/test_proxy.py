@@ -167,10 +167,11 @@ def test_refuse_and_heal(proxy: Proxy, client: socket.socket) -> None:
 
 
 def test_a_server_that_is_gone_resets_the_client() -> None:
+    # The reset may reach us while we still connect.
     with (
         Proxy(1) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
         pytest.raises(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
     ):
         client.recv(1)
 
