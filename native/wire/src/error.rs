@@ -1,0 +1,57 @@
+//! What goes wrong: always with the place, never a panic.
+
+use std::fmt;
+
+/// Bytes that the protocol does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtocolError {
+    /// What is wrong.
+    pub message: String,
+    /// Where in the payload; None where no single byte is to blame.
+    pub offset: Option<usize>,
+    /// What to do about it; may be empty.
+    pub hint: &'static str,
+}
+
+impl ProtocolError {
+    pub fn new(message: impl Into<String>, offset: usize) -> Self {
+        Self { message: message.into(), offset: Some(offset), hint: "" }
+    }
+
+    /// The same, for what no single byte is to blame for.
+    pub fn nowhere(message: impl Into<String>) -> Self {
+        Self { message: message.into(), offset: None, hint: "" }
+    }
+
+    pub fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+/// A value that its column's type does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeError {
+    /// The table's name, `schema.name`.
+    pub table: String,
+    /// What is wrong, with the column's name.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DecodeError {}

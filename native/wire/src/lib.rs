@@ -1,0 +1,11 @@
+//! PostgreSQL's replication stream and COPY data: bytes in, packed batches out. No I/O.
+//!
+//! The readable reference of all of this is Python, in `penstock.sources.postgres.wire` and
+//! `penstock.formats`; both give the same changes and the same bytes.
+
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod error;
+pub mod table;
+pub mod tuple;
