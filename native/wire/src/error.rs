@@ -11,20 +11,37 @@ pub struct ProtocolError {
     pub offset: Option<usize>,
     /// What to do about it; may be empty.
     pub hint: &'static str,
+    /// The table's name, where it is known.
+    pub table: Option<String>,
 }
 
 impl ProtocolError {
     pub fn new(message: impl Into<String>, offset: usize) -> Self {
-        Self { message: message.into(), offset: Some(offset), hint: "" }
+        Self {
+            message: message.into(),
+            offset: Some(offset),
+            hint: "",
+            table: None,
+        }
     }
 
     /// The same, for what no single byte is to blame for.
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { message: message.into(), offset: None, hint: "" }
+        Self {
+            message: message.into(),
+            offset: None,
+            hint: "",
+            table: None,
+        }
     }
 
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
+        self
+    }
+
+    pub fn table(mut self, table: &str) -> Self {
+        self.table = Some(table.to_owned());
         self
     }
 }

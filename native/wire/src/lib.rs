@@ -7,5 +7,6 @@
 
 pub mod batch;
 pub mod error;
+pub mod lsn;
 pub mod table;
 pub mod tuple;

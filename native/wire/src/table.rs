@@ -69,7 +69,7 @@ pub struct Column {
 /// A version of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// The number under which whoever made it finds it again.
+    /// Differs between any two versions, whoever made them.
     pub handle: u32,
     pub oid: u32,
     pub text: String,

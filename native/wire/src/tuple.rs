@@ -83,7 +83,11 @@ impl<'a> Values<'a> {
                     return Err(ProtocolError::new(message, at + 1));
                 };
                 self.at = at + 5 + length;
-                Ok(if form == b't' { Value::Text(value) } else { Value::Binary(value) })
+                Ok(if form == b't' {
+                    Value::Text(value)
+                } else {
+                    Value::Binary(value)
+                })
             }
             _ => {
                 let message = format!("column {} of {arity} has unknown form {form}", column + 1);
