@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +26,7 @@ def dump_type(type: Type) -> dict[str, Any]:
         "oid": type.oid,
         "modifier": type.modifier,
         "codec": type.codec,
+        "base": type.base,
     }
 
 
@@ -39,22 +41,13 @@ def load_type(data: dict[str, Any]) -> Type:
         oid=data["oid"],
         modifier=data["modifier"],
         codec=data["codec"],
+        base=data["base"],
     )
     if not type.codec:
         return type
     module, _, name = type.codec.partition(":")
     parse = getattr(import_module(module), name)(type)
-    return Type(
-        type.name,
-        type.kind,
-        type.sql,
-        parse,
-        type.element,
-        type.labels,
-        type.oid,
-        type.modifier,
-        type.codec,
-    )
+    return replace(type, parse=parse)
 
 
 def dump_table(table: Table) -> dict[str, Any]:

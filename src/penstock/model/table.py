@@ -72,6 +72,8 @@ class Type:
     modifier: the type modifier of the source's protocol, -1 for none.
     codec: import path (``module:name``) of the function that makes ``parse`` again from a type
         that was saved and loaded.
+    base: the number of the built-in type whose values it has: its own, or of a domain the one
+        below it; 0 where there is none.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Type:
     oid: int = 0
     modifier: int = -1
     codec: str = ""
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True)

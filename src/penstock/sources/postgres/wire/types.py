@@ -139,15 +139,23 @@ def builtin(oid: int, modifier: int = -1) -> Type | None:
     if element_oid:
         element = builtin(element_oid, modifier)
         assert element is not None
-        return _array(
-            oid, "_" + element.name, element, ";" if element_oid == 603 else ",", modifier
-        )
+        delimiter = ";" if element_oid == 603 else ","
+        array = _array(oid, "_" + element.name, element, delimiter, modifier)
+        return replace(array, base=oid)
     if oid not in _BUILTIN:
         return None
     name, _, kind, spelling = _BUILTIN[oid]
     codec = f"{values.__name__}:{_CODEC.get(oid, 'parser')}"
     return _with_parse(
-        Type(name, kind, _spell(oid, spelling, modifier), oid=oid, modifier=modifier, codec=codec)
+        Type(
+            name,
+            kind,
+            _spell(oid, spelling, modifier),
+            oid=oid,
+            modifier=modifier,
+            codec=codec,
+            base=oid,
+        )
     )
 
 
