@@ -1,5 +1,6 @@
 # Every habit is one word. Needed: make, and Python 3.11 or newer with venv. All else is fetched
-# into .venv from the hash-locked files in requirements/.
+# into .venv from the hash-locked files in requirements/. Where cargo is, `make test` and `make bench`
+# build the native kernel too; the demo does without, so that it begins at once.
 
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -10,6 +11,10 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/python -m uv pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --system-certs --upgrade --quiet
+
+# How the native kernel is compiled: release for use and for measuring, quick (with all checks on)
+# for tests.
+PROFILE := release
 
 # The development environment can do all that the demo's can.
 DEMO := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo)
@@ -22,8 +27,13 @@ help: ## this list
 demo: $(DEMO) ## a shop that buys and sells, its changes live, a replica proved equal
 	@$(BIN)/penstock demo
 
+.PHONY: native
+native: .venv/.dev ## build the native kernel into .venv, where cargo is
+	@$(BIN)/python tools/native.py --profile $(PROFILE)
+
 .PHONY: test
-test: .venv/.dev ## all tests, against real servers that they start and stop
+test: PROFILE = quick
+test: native ## all tests, against real servers that they start and stop
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile
 
 .PHONY: unit
@@ -46,7 +56,7 @@ docs: .venv/.dev ## build the documentation into site/; warnings fail
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: bench
-bench: .venv/.dev ## measure speed, memory and latency
+bench: native ## measure speed, memory and latency
 	@$(BIN)/python bench/postgres.py
 
 .PHONY: servers
@@ -54,20 +64,21 @@ servers: .venv/.dev ## start the servers of the tests for use by hand, print the
 	@$(BIN)/python tools/servers.py start
 
 .PHONY: crash
-crash: .venv/.dev ## kill penstock and the server at random moments, compare the replica
+crash: PROFILE = quick
+crash: native ## kill penstock and the server at random moments, compare the replica
 	@PENSTOCK_CRASH=full $(BIN)/python -m pytest tests/crash
 
 .PHONY: clean
 clean: ## remove all that make made
 	@if [ -f .servers/state.json ]; then $(BIN)/python tools/servers.py stop; fi
 	@rm -rf .venv .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@rm -rf dist site
+	@rm -rf dist site native/target native/fuzz/target
 	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: lock
 lock: $(BIN)/python ## choose new versions of all dependencies
 	@$(PIP) install --require-hashes -r requirements/lock.txt
-	@$(LOCK) pyproject.toml --group dev --all-extras -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --group dev --extra all --extra demo -o requirements/dev.txt
 	@$(LOCK) pyproject.toml --group build --extra demo -c requirements/dev.txt -o requirements/demo.txt
 	@$(LOCK) --group lock -o requirements/lock.txt
 
