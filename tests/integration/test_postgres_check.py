@@ -88,7 +88,7 @@ def test_a_server_without_room_is_told(own_server: OwnServer) -> None:
 
 
 def test_an_unreachable_server_is_one_finding() -> None:
-    (finding,) = findings("postgresql://u:c4nary@127.0.0.1:1/d")
+    finding, _kernel = findings("postgresql://u:c4nary@127.0.0.1:1/d")
     assert finding.severity == "error"
     assert finding.message == "cannot connect to 127.0.0.1:1/d: Connection refused"
     assert "c4nary" not in str(finding)

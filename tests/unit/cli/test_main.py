@@ -11,6 +11,7 @@ import pytest
 from penstock import __version__
 from penstock.cli import check, console, main
 from penstock.errors import DivergedError, PenstockError
+from penstock.kernel import kernel
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -40,7 +41,7 @@ def test_global_options_may_follow_the_verb(given: list[str], moved: list[str]) 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--version") == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"penstock {__version__}, python kernel, Python 3.")
+    assert out.startswith(f"penstock {__version__}, {kernel()} kernel, Python 3.")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
+from penstock import kernel
 from penstock.errors import PenstockError, PrivilegeError, SchemaError, SourceError
 from penstock.ports import Finding
 from penstock.sources.postgres import catalog, publication, slot
@@ -34,9 +35,24 @@ def check(server: Server, config: Postgres, slot_name: str, publication_name: st
     """All findings. Nothing is changed on the server."""
     try:
         with server.connect() as connection:
-            return list(_findings(connection, server, config, slot_name, publication_name))
+            found = list(_findings(connection, server, config, slot_name, publication_name))
     except PenstockError as error:
-        return [_finding(error)]
+        found = [_finding(error)]
+    return [*found, kernel_finding()]
+
+
+def kernel_finding() -> Finding:
+    """Which kernel decodes what this source reads, and how to have the native one.
+
+    Raises ConfigError where ``PENSTOCK_KERNEL`` names a kernel that cannot be had.
+    """
+    chosen = kernel.choice()
+    if chosen.module is not None:
+        version = chosen.module.VERSION
+        return Finding("info", f"the native kernel decodes, penstock-native {version}")
+    if chosen.problem:
+        return Finding("warning", f"the Python kernel decodes: {chosen.problem}", chosen.cure)
+    return Finding("info", "the Python kernel decodes", chosen.cure)
 
 
 def status(server: Server, slot_name: str, publication_name: str) -> dict[str, Any]:
@@ -70,6 +86,7 @@ def status(server: Server, slot_name: str, publication_name: str) -> dict[str, A
         "published": published,
         "tls": tls,
         "sslmode": server.sslmode or ("verify-full" if server.verifies_by_default else "default"),
+        "kernel": kernel.kernel(),
     }
     if not found:
         return {**state, "active": False, "exists": False}
