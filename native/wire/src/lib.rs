@@ -7,6 +7,11 @@
 
 pub mod batch;
 pub mod error;
+mod exact;
+mod json;
+mod json_frame;
+pub mod json_lines;
+mod json_row;
 pub mod lsn;
 pub mod table;
 pub mod tuple;
