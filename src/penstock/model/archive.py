@@ -27,6 +27,7 @@ def dump_type(type: Type) -> dict[str, Any]:
         "modifier": type.modifier,
         "codec": type.codec,
         "base": type.base,
+        "arrow": type.arrow,
     }
 
 
@@ -42,6 +43,7 @@ def load_type(data: dict[str, Any]) -> Type:
         modifier=data["modifier"],
         codec=data["codec"],
         base=data["base"],
+        arrow=data["arrow"],
     )
     if not type.codec:
         return type

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from penstock.model.change import Change, Message, Origin
 from penstock.model.mark import Checkpoint, Mark
 from penstock.model.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,18 @@ class Batch(Protocol):
     def records(self, format: RecordFormat) -> Iterable[Record]:
         """Key and value bytes, for brokers and files."""
 
+    def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
+        """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says.
+
+        ``prefix`` begins the names of the columns that are added.
+
+        Raises
+        ------
+        MissingExtraError: pyarrow is not installed.
+        SchemaError: a table has a column of such a name.
+        DecodeError: a value is none of its column's type.
+        """
+
     def select(self, keep: Callable[[Event], bool]) -> Batch:
         """The same batch with only the events that ``keep`` says; nothing else changes."""
 
@@ -122,6 +137,12 @@ class EventBatch:
     def records(self, format: RecordFormat) -> Iterable[Record]:
         """Key and value bytes, for brokers and files."""
         return format.records(self)
+
+    def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
+        """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says."""
+        from penstock.model import arrow
+
+        return arrow.record_batches(self.events, prefix)
 
     def select(self, keep: Callable[[Event], bool]) -> EventBatch:
         """The same batch with only the events that ``keep`` says; nothing else changes."""

@@ -74,6 +74,8 @@ class Type:
         that was saved and loaded.
     base: the number of the built-in type whose values it has: its own, or of a domain the one
         below it; 0 where there is none.
+    arrow: the Arrow type of its values where the kind alone does not say it, e.g. ``int16``,
+        ``decimal128(12, 2)``.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Type:
     modifier: int = -1
     codec: str = ""
     base: int = 0
+    arrow: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ _BUILTIN: Final[dict[int, tuple[str, int, Kind, str]]] = {
     5069: ("xid8", 271, _K.OTHER, "xid8"),
 }
 _ELEMENT: Final = {array: oid for oid, (_, array, _, _) in _BUILTIN.items()}
+_ARROW: Final = {21: "int16", 23: "int32", 26: "uint32", 700: "float32", 1266: "string"}
 _CODEC: Final = {650: "cidr_parser", 869: "inet_parser"}
 
 _SHORT, _FULL_RANGE, _FULL_PRECISION = 4, 0x7FFF, 0xFFFF
@@ -115,8 +116,8 @@ def _spell(oid: int, spelling: str, modifier: int) -> str:
     if modifier < 0:
         return spelling
     if oid == 1700:
-        precision, scale = (modifier - _SHORT) >> 16, (modifier - _SHORT) & 0x7FF
-        return f"numeric({precision},{(scale ^ 1024) - 1024})"
+        precision, scale = _digits(modifier)
+        return f"numeric({precision},{scale})"
     if oid in (1042, 1043):
         name = "character" if oid == 1042 else spelling
         return f"{name}({modifier - _SHORT})"
@@ -130,6 +131,19 @@ def _spell(oid: int, spelling: str, modifier: int) -> str:
         digits = "" if precision == _FULL_PRECISION else f"({precision})"
         return f"interval{_INTERVAL_FIELDS.get(fields, '')}{digits}"
     return spelling
+
+
+def _digits(modifier: int) -> tuple[int, int]:
+    """Precision and scale of a numeric."""
+    precision, scale = (modifier - _SHORT) >> 16, (modifier - _SHORT) & 0x7FF
+    return precision, (scale ^ 1024) - 1024
+
+
+def _decimal(modifier: int) -> str:
+    """The Arrow type of a numeric; none where Arrow's decimals are too small for it."""
+    precision, scale = _digits(modifier)
+    fits = modifier >= 0 and 1 <= precision <= 38 and 0 <= scale <= precision
+    return f"decimal128({precision}, {scale})" if fits else ""
 
 
 @lru_cache(maxsize=4096)
@@ -155,6 +169,7 @@ def builtin(oid: int, modifier: int = -1) -> Type | None:
             modifier=modifier,
             codec=codec,
             base=oid,
+            arrow=_decimal(modifier) if oid == 1700 else _ARROW.get(oid, ""),
         )
     )
 
