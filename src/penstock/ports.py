@@ -163,7 +163,11 @@ class Sink(Protocol):
 
 
 class Format(Protocol):
-    """Makes records of changes. Pure."""
+    """Makes records of changes. Pure.
+
+    Optional: ``native``, the name of the same format in the native kernel, which then makes the
+    same bytes without asking this one.
+    """
 
     @property
     def name(self) -> str:

@@ -197,8 +197,8 @@ fn plain_length(text: &[u8]) -> usize {
         // raise it also in bytes behind such a one, never before it.
         let below = |limit: u8, word: u64| word.wrapping_sub(ONES * u64::from(limit)) & !word;
         let found = (below(0x20, word)
-            | below(1, word ^ ONES * u64::from(b'"'))
-            | below(1, word ^ ONES * u64::from(b'\\')))
+            | below(1, word ^ (ONES * u64::from(b'"')))
+            | below(1, word ^ (ONES * u64::from(b'\\'))))
             & HIGH;
         if found != 0 {
             return i * 8 + found.trailing_zeros() as usize / 8;

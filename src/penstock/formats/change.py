@@ -24,6 +24,7 @@ class ChangeFormat:
     """Makes ``change`` records. Keeps what it compiled per table, and nothing of the changes."""
 
     name = "change"
+    native = "change"
 
     def __init__(self) -> None:
         self._compiled = json.Compiled()

@@ -17,6 +17,7 @@ class RowFormat:
     """Makes ``row`` records. Keeps what it compiled per table, and nothing of the changes."""
 
     name = "row"
+    native = "row"
 
     def __init__(self) -> None:
         self._compiled = json.Compiled()

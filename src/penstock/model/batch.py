@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from penstock.model.change import Change, Message, Origin
+from penstock.model.lines import json_lines
 from penstock.model.mark import Checkpoint, Mark
 from penstock.model.table import Table
 
@@ -100,7 +101,10 @@ class Batch(Protocol):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Event]: ...
     def records(self, format: RecordFormat) -> Iterable[Record]:
-        """Key and value bytes, for brokers and files."""
+        """Key and value bytes, for brokers."""
+
+    def lines(self, format: RecordFormat) -> bytes:
+        """The records as JSON lines (:mod:`penstock.model.lines`), for files."""
 
     def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
         """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says.
@@ -135,8 +139,12 @@ class EventBatch:
         return iter(self.events)
 
     def records(self, format: RecordFormat) -> Iterable[Record]:
-        """Key and value bytes, for brokers and files."""
+        """Key and value bytes, for brokers."""
         return format.records(self)
+
+    def lines(self, format: RecordFormat) -> bytes:
+        """The records as JSON lines (:mod:`penstock.model.lines`), for files."""
+        return json_lines(format.records(self))
 
     def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
         """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says."""

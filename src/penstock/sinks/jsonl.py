@@ -13,19 +13,17 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
-
-import orjson
 
 from penstock.component import SinkComponent
 from penstock.errors import ConfigError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
-from penstock.model import Batch, Checkpoint, Mark, Record
+from penstock.model import Batch, Checkpoint, Mark
+from penstock.model.lines import HEAD
 from penstock.ports import Context, Finding
 
-_HEAD: Final = b'{"topic":'
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BLOCK: Final = 64 * 1024
 _STDOUT: Final = 1
@@ -63,7 +61,6 @@ class JsonlSink:
         self._last: Mark | None = None
         self._context: Context | None = None
         self._busy: asyncio.Future[None] | None = None
-        self._lines = LineBuilder()
 
     @property
     def _where(self) -> str:
@@ -119,8 +116,8 @@ class JsonlSink:
         size = os.fstat(fd).st_size
         end = _end_of_last_line(fd, size)
         if end < size:
-            torn = os.pread(fd, len(_HEAD), end)
-            if torn.strip(b"\0") and not (torn.startswith(_HEAD) or _HEAD.startswith(torn)):
+            torn = os.pread(fd, len(HEAD), end)
+            if torn.strip(b"\0") and not (torn.startswith(HEAD) or HEAD.startswith(torn)):
                 raise SinkError(
                     f"{self.path} ends in something that this sink did not write: {torn!r}…",
                     hint="name another file, or end this one with a newline",
@@ -157,7 +154,7 @@ class JsonlSink:
         """
         fd, context = self._opened()
         assert context.format is not None
-        data = self._lines.build(batch.records(context.format))
+        data = batch.lines(context.format)
         if data:
             self._dirty = True
             try:
@@ -254,38 +251,6 @@ class JsonlSink:
             errno.EISDIR: "name a file in it",
         }.get(error.errno or 0, "")
         return SinkError(text, hint=hint)
-
-
-class LineBuilder:
-    """Makes lines of records; what repeats from record to record is encoded once."""
-
-    def __init__(self) -> None:
-        self._heads: dict[str, bytes] = {}
-
-    def build(self, records: Iterable[Record]) -> bytes:
-        """The lines of the records, each with its newline."""
-        heads = self._heads
-        parts: list[bytes] = []
-        add = parts.extend
-        headers_seen: object = None
-        tail = b""
-        for topic, key, value, headers in records:
-            head = heads.get(topic)
-            if head is None:
-                head = heads[topic] = _HEAD + orjson.dumps(topic) + b',"key":'
-            if headers is not headers_seen:
-                tail = b',"headers":' + orjson.dumps(dict(headers)) + b"}\n"
-                headers_seen = headers
-            add(
-                (
-                    head,
-                    b"null" if key is None else key,
-                    b',"value":',
-                    b"null" if value is None else value,
-                    tail,
-                )
-            )
-        return b"".join(parts)
 
 
 def _write_all(fd: int, data: bytes) -> None:

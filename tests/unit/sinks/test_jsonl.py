@@ -20,9 +20,10 @@ import pytest
 from penstock.errors import ConfigError, SinkError, SinkUnavailableError
 from penstock.formats.change import ChangeFormat
 from penstock.model import Batch, Record
+from penstock.model.lines import json_lines
 from penstock.ports import Context
 from penstock.sinks import jsonl
-from penstock.sinks.jsonl import Jsonl, JsonlSink, LineBuilder
+from penstock.sinks.jsonl import Jsonl, JsonlSink
 from penstock.testing import batch, insert
 
 CONTEXT = Context("orders", "jsonl", ChangeFormat())
@@ -61,12 +62,12 @@ def test_a_line_has_four_parts_and_embeds_the_formats_own_json() -> None:
         Record("a", None, None, {}),
         Record('b"\u00e9', b"1", b"[]", {"h": '"'}),
     ]
-    lines = LineBuilder().build(records).splitlines()
+    lines = json_lines(records).splitlines()
     assert lines[0] == b'{"topic":"a","key":{"id":1},"value":{"x": 1.0},"headers":{}}'
     assert json.loads(lines[1]) == {"topic": "a", "key": None, "value": None, "headers": {}}
     third = {"topic": 'b"\u00e9', "key": 1, "value": [], "headers": {"h": '"'}}
     assert json.loads(lines[2]) == third
-    assert LineBuilder().build([]) == b""
+    assert json_lines([]) == b""
 
 
 def test_the_config_builds_the_sink(path: Path) -> None:
