@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod binary;
 pub mod error;
 mod exact;
 mod json;
