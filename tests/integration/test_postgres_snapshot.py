@@ -14,11 +14,17 @@ import pytest
 from penstock.errors import ConfigError, PenstockError, PrivilegeError
 from penstock.failpoints import Failpoint, Failpoints
 from penstock.model import Barrier, Batch, Change, SnapshotBegin, SnapshotEnd
-from penstock.sources.postgres import snapshot as snapshot_module
+from penstock.sources.postgres import parts, reader
 from tests.support.follow import Follower, Remembered, run, texts
 from tests.support.postgres import execute, fetch
 
 pytestmark = pytest.mark.server
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables of these tests are small; each is read in parts all the same."""
+    monkeypatch.setattr(parts, "PART", 1 << 14)
 
 
 @contextmanager
@@ -92,13 +98,15 @@ def test_nothing_is_lost_or_revived_while_others_write(databases: str) -> None:
 def test_a_copy_that_broke_off_is_taken_again_while_others_write(
     database: str, point: Failpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_module, "BLOCK", 500)
+    monkeypatch.setattr(reader, "BLOCK", 500)
     execute(
         database,
         "CREATE TABLE accounts (id int PRIMARY KEY, balance int)",
         "INSERT INTO accounts SELECT i, 0 FROM generate_series(3, 400) i",
         "CREATE TABLE a_finished_one (id int PRIMARY KEY)",
-        "INSERT INTO a_finished_one VALUES (1)",
+        # The larger one on disk, hence the first.
+        "INSERT INTO a_finished_one SELECT generate_series(1, 20000)",
+        "DELETE FROM a_finished_one WHERE id > 1",
     )
     memory, failpoints = Remembered(), Failpoints()
 
@@ -148,7 +156,7 @@ def test_a_copy_begins_and_ends_with_its_table(databases: str) -> None:
                     assert status["snapshot"]["rows"] > 0
         *batches, barrier = items
         assert barrier == Barrier(("snapshot:public.empty_one", "snapshot:public.full_one"))
-        empty, *rest = [batch for batch in batches if isinstance(batch, Batch)]
+        *rest, empty = [batch for batch in batches if isinstance(batch, Batch)]
         assert [type(event) for event in empty] == [SnapshotBegin, SnapshotEnd]
         assert empty.checkpoint is not None
         assert len(rest) > 2
@@ -423,7 +431,7 @@ def test_row_level_security_is_an_error_not_a_smaller_copy(database: str) -> Non
 
 
 def test_a_broken_reader_is_worth_another_try(database: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(snapshot_module, "BLOCK", 500)
+    monkeypatch.setattr(reader, "BLOCK", 500)
     execute(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, note text)",

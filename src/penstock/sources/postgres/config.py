@@ -25,6 +25,7 @@ class Postgres(Component):
     tables: patterns ``schema.table``; ``*`` stands for any characters; case matters.
     snapshot: ``initial``: a copy of each table first, once; ``never``: only what comes from now
         on; ``always``: a new copy at each start; ``only``: the copy, then end.
+    snapshot_connections: how many connections read the snapshot at the same time.
     slot: the replication slot; ``penstock_<pipeline>`` by default.
     publication: the publication; ``penstock_<pipeline>`` by default. One that exists is used as
         it is; else it is created, and extended when tables are added.
@@ -45,6 +46,7 @@ class Postgres(Component):
     dsn: SecretField
     tables: tuple[str, ...] = ALL_TABLES
     snapshot: Literal["initial", "never", "always", "only"] = "never"
+    snapshot_connections: int = Field(default=2, ge=1, le=64)
     slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
     publication: str | None = Field(default=None, min_length=1)
     temporary: bool = False

@@ -12,7 +12,7 @@ from penstock.ports import Context
 from penstock.registry import driver
 from penstock.sources.postgres import publication, slot
 from penstock.sources.postgres.connection import Connection, Server
-from penstock.sources.postgres.snapshot import SnapshotReader
+from penstock.sources.postgres.readers import Readers
 
 TAKEOVER_PATIENCE: Final = 5.0
 """Seconds beyond ``wal_sender_timeout`` to wait for another client's slot to come free."""
@@ -23,7 +23,7 @@ _Arguments = TypeVarTuple("_Arguments")
 
 
 class Session:
-    """An ordinary connection, a walsender's, and a snapshot's reader while there is one.
+    """An ordinary connection, a walsender's, and a snapshot's readers while there is one.
 
     Blocking calls run in threads, one at a time: ``close`` cancels what the server is doing for
     us, and must not pull a connection away from a thread that uses it.
@@ -36,7 +36,7 @@ class Session:
     def __init__(self, server: Server, context: Context) -> None:
         self.server = server
         self.context = context
-        self.reader: SnapshotReader | None = None
+        self.readers: Readers | None = None
         self.made_publication = ""
         self._connections: list[Connection] = []
         self._control: Connection | None = None
@@ -119,11 +119,11 @@ class Session:
                     )
             await clock.sleep(_RETRY)
 
-    async def close_reader(self) -> None:
+    async def close_readers(self) -> None:
         """Let the snapshot go."""
-        if self.reader is not None:
-            await asyncio.to_thread(self.reader.close)
-            self.reader = None
+        if self.readers is not None:
+            await asyncio.to_thread(self.readers.close)
+            self.readers = None
 
     async def close(self) -> None:
         """Disconnect. Safe to call twice."""
@@ -131,7 +131,7 @@ class Session:
             for connection in self._connections:
                 if not connection.closed:
                     await asyncio.to_thread(connection.cancel)
-        await self.close_reader()
+        await self.close_readers()
         await self.blocking(self._disconnect)
 
     def _disconnect(self) -> None:

@@ -1,26 +1,36 @@
-"""The copy of a table's rows, through the snapshot that a slot exported.
+"""The copy of the due tables' rows, through the snapshot that a slot exported.
 
-The locks are taken before the slot is made: a rewriting ALTER in between would show the reader no
-rows at all. One connection takes the locks, then adopts the snapshot, then reads.
+The locks are taken before the slot is made: a rewriting ALTER in between would show the readers no
+rows at all. Each connection takes the locks, then adopts the snapshot, then reads
+(:mod:`~penstock.sources.postgres.readers`).
 """
 
 from __future__ import annotations
 
-import select
-import threading
+import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from penstock.errors import ConnectionLostError, PrivilegeError, SourceError
-from penstock.registry import driver
-from penstock.sources.postgres.catalog import Published, Relkind, published
-from penstock.sources.postgres.connection import Connection, literal, quote
-
-BLOCK: Final = 1 << 20
-"""Bytes of rows that are read at once, about."""
-_LOOK_UP: Final = 200  # milliseconds
+from penstock.failpoints import Failpoint
+from penstock.model import (
+    Batch,
+    Change,
+    Event,
+    EventBatch,
+    Mark,
+    Origin,
+    SnapshotBegin,
+    SnapshotEnd,
+)
+from penstock.model.stream import snapshot_mark, snapshot_stream
+from penstock.sources.postgres import position
+from penstock.sources.postgres.catalog import Published, Relkind
+from penstock.sources.postgres.parts import Parts
+from penstock.sources.postgres.readers import Readers, Task
+from penstock.sources.postgres.wire.copytext import read_copy_row
+from penstock.sources.postgres.wire.lsn import format_lsn
 
 
 @dataclass(slots=True)
@@ -29,8 +39,8 @@ class Progress:
 
     Parameters
     ----------
-    table: the table that is read now.
-    rows: rows read of all tables.
+    table: the table whose rows are given out now.
+    rows: rows given out of all tables.
     total: the planner's idea of how many there are; None when it has none.
     tables_done, tables: how many tables are finished, and how many there are.
     started: on the monotonic clock.
@@ -76,123 +86,92 @@ class Due:
     attempt: int
 
 
-class SnapshotReader:
-    """A connection that holds the tables' locks and then one snapshot, until closed."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    due: Due
+    shape: Published
+    parts: Parts
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self._using = threading.Lock()
-        self._closed = False
 
-    def lock(self, tables: Sequence[Relkind], timeout: float) -> None:
-        """Lock the tables against being rewritten or dropped; their rows stay writable.
+class Snapshot:
+    """The rows of the due tables, table by table, the largest first.
 
-        Raises
-        ------
-        PrivilegeError: a table may not be read.
-        SourceError: a lock was not to be had within ``timeout`` seconds.
-        """
-        psycopg = driver("psycopg", "postgres")
-        connection = self.connection
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        _execute(connection, f"SET LOCAL lock_timeout = {int(timeout * 1000)}")
+    Parameters
+    ----------
+    readers: with their locks and their snapshot; closed by who made them.
+    at: all that the rows show was committed before.
+    hit: called at each failpoint.
+    """
+
+    def __init__(
+        self,
+        readers: Readers,
+        due: Sequence[Due],
+        publication: str,
+        database: str,
+        at: int,
+        hit: Callable[[Failpoint], None],
+    ) -> None:
+        self._readers = readers
+        self._publication = publication
+        self._source = {"type": "postgres", "database": database, "lsn": format_lsn(at)}
+        self._at = at
+        self._hit = hit
+        self._due = due
+        self.progress: Progress | None = None
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """All rows; each table with its beginning, its end, and its checkpoint only there."""
+        tables = await asyncio.to_thread(self._describe)
+        self.progress = progress = Progress.of([table.shape for table in tables])
+        self._readers.read(
+            Task(table.due.table, table.shape, part)
+            for table in tables
+            for part in table.parts.parts
+        )
         for table in tables:
-            try:
-                _execute(connection, f"LOCK TABLE {table.sql} IN ACCESS SHARE MODE")
-            except psycopg.errors.LockNotAvailable:
-                raise SourceError(
-                    f"{table.text} could not be locked for reading within {timeout:g} s",
-                    hint="a statement that changes the table holds it; see SELECT * FROM "
-                    "pg_locks WHERE mode = 'AccessExclusiveLock'",
-                    table=table.text,
-                ) from None
-            except psycopg.errors.InsufficientPrivilege:
-                raise may_not_read(table) from None
+            progress.table = table.due.table.text
+            async for batch in self._table(table.due, table.shape, progress):
+                yield batch
+            progress.tables_done += 1
 
-    def adopt(self, snapshot: str) -> None:
-        """See what that exported snapshot sees; it may then end."""
-        _execute(self.connection, f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+    def _describe(self) -> list[_Table]:
+        reader = self._readers.first
+        tables = [
+            _Table(due, reader.describe(due.table, self._publication), reader.cut(due.table))
+            for due in self._due
+        ]
+        return sorted(tables, key=lambda table: table.parts.size, reverse=True)
 
-    def describe(self, table: Relkind, publication: str) -> Published:
-        """The table's shape in the snapshot."""
-        return published(self.connection, table, publication)
-
-    def next(self, blocks: Iterator[list[bytes]]) -> list[bytes]:
-        """The next of :meth:`blocks`, empty after the last. Blocks the thread."""
-        with self._using:
-            return next(blocks, [])
-
-    def blocks(self, table: Relkind, shape: Published) -> Iterator[list[bytes]]:
-        """The table's rows as lines of COPY's text, in lists of about :data:`BLOCK` bytes.
-
-        Raises ConnectionLostError when the connection breaks or is closed.
-        """
-        psycopg = driver("psycopg", "postgres")
-        pgconn = self.connection.pgconn
-        columns = ", ".join(quote(name) for name in shape.table.names)
-        where = f" WHERE {shape.where}" if shape.where else ""
-        sql = f"COPY (SELECT {columns} FROM {table.sql}{where}) TO STDOUT"
-        result = pgconn.exec_(sql.encode())
-        if result.status != psycopg.pq.ExecStatus.COPY_OUT:
-            raise self._explain(psycopg.errors.error_from_result(result, encoding="utf-8"), table)
-        lines: list[bytes] = []
-        size = 0
-        poll = select.poll()
-        poll.register(pgconn.socket, select.POLLIN)
-        try:
-            while True:
-                length, data = pgconn.get_copy_data(1)
-                if length > 0:
-                    lines.append(bytes(data))
-                    size += length
-                    if size >= BLOCK:
-                        yield lines
-                        lines, size = [], 0
-                elif length == 0:
-                    if not poll.poll(_LOOK_UP) and self._closed:
-                        raise ConnectionLostError("the snapshot was given up")
-                    pgconn.consume_input()
-                else:
-                    break
-        except psycopg.Error as error:
-            raise self._explain(error, table) from error
-        while (end := pgconn.get_result()) is not None:
-            if end.status != psycopg.pq.ExecStatus.COMMAND_OK:
-                raise self._explain(psycopg.errors.error_from_result(end, encoding="utf-8"), table)
-        if lines:
-            yield lines
-
-    def _explain(self, error: Exception, table: Relkind) -> Exception:
-        psycopg = driver("psycopg", "postgres")
-        if isinstance(error, psycopg.errors.InsufficientPrivilege):
-            return may_not_read(table, str(error).strip())
-        sqlstate = getattr(error, "sqlstate", None)
-        if sqlstate is None or sqlstate.startswith(("08", "57P")):
-            return ConnectionLostError(f"the snapshot's connection broke: {error}")
-        return SourceError(f"{table.text} cannot be read: {error}", table=table.text)
-
-    def close(self) -> None:
-        """Let the locks and the snapshot go, once no thread reads any more."""
-        self._closed = True
-        with self._using:
-            self.connection.close()
-
-
-def may_not_read(table: Relkind, why: str = "") -> PrivilegeError:
-    """The error of a table that our role may not read."""
-    name = f"{quote(table.schema)}.{quote(table.name)}"
-    hint = (
-        f"GRANT USAGE ON SCHEMA {quote(table.schema)} TO <role>; GRANT SELECT ON {name} TO <role>"
-    )
-    if "row-level security" in why:
-        hint = "ALTER ROLE <role> BYPASSRLS; a snapshot without the hidden rows would be wrong"
-    return PrivilegeError(
-        f"our role may not read {table.text}{': ' + why if why else ''}",
-        hint=hint,
-        table=table.text,
-    )
-
-
-def _execute(connection: Connection, sql: str) -> None:
-    connection.execute(sql.encode())  # all names in it are quoted
+    async def _table(self, due: Due, shape: Published, progress: Progress) -> AsyncIterator[Batch]:
+        """One table's rows. A block is held back until the next is there, so that the last rows
+        come with the end and the checkpoint."""
+        table, stream = shape.table, snapshot_stream(due.table.text)
+        origin = Origin(
+            snapshot_mark(table.text, due.attempt),
+            None,
+            self._at - 1,  # all that it shows was committed before
+            self._source,
+        )
+        events: list[Event] = [SnapshotBegin(table, due.attempt)]
+        self._hit(Failpoint.SNAPSHOT_BEGUN)
+        arity = len(table.columns)
+        rows_read = size = 0
+        last: Mark | None = None
+        while lines := await asyncio.to_thread(self._readers.next, due.table):
+            if last is not None:
+                yield EventBatch(stream, events, last, None, size)
+                events = []
+            size = sum(map(len, lines))
+            events += [
+                Change("read", table, origin, number, None, read_copy_row(line, arity))
+                for number, line in enumerate(lines, rows_read)
+            ]
+            rows_read += len(lines)
+            last = Mark(origin.mark, rows_read - 1)
+            progress.rows += len(lines)
+            self._hit(Failpoint.SNAPSHOT_BLOCK)
+        events.append(SnapshotEnd(table, due.attempt, rows_read))
+        checkpoint = position.snapshot_checkpoint(table.text, due.attempt, self._at)
+        self._hit(Failpoint.SNAPSHOT_READ)
+        yield EventBatch(stream, events, last, checkpoint, size)

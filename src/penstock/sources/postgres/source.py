@@ -26,30 +26,25 @@ from penstock.model import (
     Batch,
     Change,
     Checkpoint,
-    Event,
     EventBatch,
     Mark,
     Message,
-    Origin,
     SchemaChange,
-    SnapshotBegin,
-    SnapshotEnd,
     Table,
 )
-from penstock.model.stream import MAIN, snapshot_mark, snapshot_stream
+from penstock.model.stream import MAIN, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
 from penstock.sources.postgres import catalog, check, position, publication, slot
-from penstock.sources.postgres.catalog import Published
 from penstock.sources.postgres.connection import Server, command, quote, rows
 from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.link import Link
 from penstock.sources.postgres.probe import Probe
+from penstock.sources.postgres.readers import Readers
 from penstock.sources.postgres.session import Session
-from penstock.sources.postgres.snapshot import Due, Progress, SnapshotReader
+from penstock.sources.postgres.snapshot import Snapshot
 from penstock.sources.postgres.startup import Plan, Startup
 from penstock.sources.postgres.watch import Watch
-from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 
@@ -70,7 +65,7 @@ class PostgresSource:
         self._session: Session | None = None
         self._link: Link | None = None
         self._watch: Watch | None = None
-        self._progress: Progress | None = None
+        self._snapshot: Snapshot | None = None
         self._opened = False
         self._failure: tuple[int, str] | None = None
         self._random_name = publication.TEMPORARY + secrets.token_hex(4)
@@ -167,8 +162,8 @@ class PostgresSource:
         assert session is not None
         psycopg = driver("psycopg", "postgres")
         try:
-            if plan.due:
-                async for batch in self._snapshots(session, plan):
+            if session.readers is not None:
+                async for batch in self._copy(session, plan, session.readers):
                     yield batch
                 yield Barrier(tuple(snapshot_stream(due.table.text) for due in plan.due))
             if self._link is not None:
@@ -177,58 +172,14 @@ class PostgresSource:
         except psycopg.Error as error:
             raise self._explain(error) from error
 
-    async def _snapshots(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
-        reader = session.reader
-        assert reader is not None
-        shapes = [
-            await session.blocking(reader.describe, due.table, plan.facts.publication)
-            for due in plan.due
-        ]
-        self._progress = progress = Progress.of(shapes)
-        for due, shape in zip(plan.due, shapes, strict=True):
-            progress.table = due.table.text
-            async for batch in self._snapshot(reader, plan, due, shape):
-                yield batch
-            progress.tables_done += 1
-        await session.close_reader()
-        self._progress = None
-
-    async def _snapshot(
-        self, reader: SnapshotReader, plan: Plan, due: Due, shape: Published
-    ) -> AsyncIterator[Batch]:
-        """One table's rows. A block is held back until the next is there, so that the last rows
-        come with the end and the checkpoint."""
-        table, stream = shape.table, snapshot_stream(due.table.text)
-        origin = Origin(
-            snapshot_mark(table.text, due.attempt),
-            None,
-            plan.due_at - 1,  # all that it shows was committed before
-            {"type": "postgres", "database": plan.database, "lsn": format_lsn(plan.due_at)},
+    async def _copy(self, session: Session, plan: Plan, readers: Readers) -> AsyncIterator[Batch]:
+        self._snapshot = snapshot = Snapshot(
+            readers, plan.due, plan.facts.publication, plan.database, plan.due_at, self._hit
         )
-        events: list[Event] = [SnapshotBegin(table, due.attempt)]
-        self._hit(Failpoint.SNAPSHOT_BEGUN)
-        blocks = reader.blocks(due.table, shape)
-        arity = len(table.columns)
-        rows_read = size = 0
-        last: Mark | None = None
-        while lines := await asyncio.to_thread(reader.next, blocks):
-            if last is not None:
-                yield EventBatch(stream, events, last, None, size)
-                events = []
-            size = sum(map(len, lines))
-            events += [
-                Change("read", table, origin, number, None, read_copy_row(line, arity))
-                for number, line in enumerate(lines, rows_read)
-            ]
-            rows_read += len(lines)
-            last = Mark(origin.mark, rows_read - 1)
-            if self._progress is not None:
-                self._progress.rows += len(lines)
-            self._hit(Failpoint.SNAPSHOT_BLOCK)
-        events.append(SnapshotEnd(table, due.attempt, rows_read))
-        checkpoint = position.snapshot_checkpoint(table.text, due.attempt, plan.due_at)
-        self._hit(Failpoint.SNAPSHOT_READ)
-        yield EventBatch(stream, events, last, checkpoint, size)
+        async for batch in snapshot.batches():
+            yield batch
+        await session.close_readers()
+        self._snapshot = None
 
     async def _log(self, session: Session, plan: Plan, link: Link) -> AsyncIterator[Batch]:
         patterns = self.config.tables
@@ -397,8 +348,8 @@ class PostgresSource:
         self._server.name_sessions(context.pipeline)
         name, published = self._names(context.pipeline)
         status = await asyncio.to_thread(check.status, self._server, name, published)
-        if self._progress is not None:
-            status["snapshot"] = self._progress.status(time.monotonic())
+        if self._snapshot is not None and self._snapshot.progress is not None:
+            status["snapshot"] = self._snapshot.progress.status(time.monotonic())
         return status
 
     async def teardown(self, context: Context) -> list[str]:
@@ -428,7 +379,7 @@ class PostgresSource:
             await self._session.close()
             self._session = None
         self._watch = None
-        self._progress = None
+        self._snapshot = None
 
     def _hit(self, point: Failpoint) -> None:
         self._context.failpoints.hit(point)

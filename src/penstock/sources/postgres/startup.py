@@ -16,6 +16,7 @@ from penstock.errors import (
     ConfigError,
     ConnectionLostError,
     GapError,
+    PenstockError,
     SlotMissingError,
     StateMismatchError,
 )
@@ -29,8 +30,10 @@ from penstock.sources.postgres.config import ALL_TABLES
 from penstock.sources.postgres.connection import Connection, rows
 from penstock.sources.postgres.facts import Captured, Facts
 from penstock.sources.postgres.position import checkpoint_lsn
+from penstock.sources.postgres.reader import SnapshotReader
+from penstock.sources.postgres.readers import Readers
 from penstock.sources.postgres.session import Session
-from penstock.sources.postgres.snapshot import Due, SnapshotReader
+from penstock.sources.postgres.snapshot import Due
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 
 if TYPE_CHECKING:
@@ -206,13 +209,14 @@ class Startup:
                 f"snapshot='only' makes no use of this pipeline's slot {facts.slot}",
                 hint="use snapshot='always', or another name for the copy",
             )
-        at = await self._session.blocking(
-            rows, self._session.control, "SELECT pg_current_wal_lsn()::text"
-        )
+        session = self._session
+        at = await session.blocking(rows, session.control, "SELECT pg_current_wal_lsn()::text")
         self._due_at = parse_lsn(at[0][0])
         facts = facts or Facts("", "", self._system, consistent=at[0][0])
         self._due = self._unfinished(facts, tables)
         await self._lock_due()
+        if session.readers is not None:
+            await session.blocking(session.readers.adopt, None)
         await self._save(facts)
         return facts
 
@@ -272,16 +276,30 @@ class Startup:
             )
 
         created = await session.blocking(make)
-        if session.reader is not None:
-            await session.blocking(session.reader.adopt, created.snapshot)
+        if session.readers is not None:
+            await session.blocking(session.readers.adopt, created.snapshot)
         return created.consistent
 
     async def _lock_due(self) -> None:
-        if self._due:
-            session = self._session
-            session.reader = SnapshotReader(await session.connect(session.server.connect))
-            tables = [due.table for due in self._due]
-            await session.blocking(session.reader.lock, tables, self._config.slot_timeout)
+        """Lock the due tables, by each connection that is to read them."""
+        if not self._due:
+            return
+        session, tables = self._session, [due.table for due in self._due]
+        first = SnapshotReader(await session.connect(session.server.connect))
+        session.readers = readers = Readers(first)
+        await session.blocking(first.lock, tables, self._config.slot_timeout)
+        wanted = self._config.snapshot_connections
+        for count in range(1, wanted):
+            try:
+                reader = SnapshotReader(await session.connect(session.server.connect))
+                refused = await session.blocking(readers.add, reader, tables)
+            except PenstockError as error:
+                refused = error.message
+            if refused:
+                session.context.logger.warning(
+                    "the snapshot is read by %d connections, not %d: %s", count, wanted, refused
+                )
+                break
 
     async def _save(self, facts: Facts) -> None:
         """Remember all of it, and the attempts before any of their rows is seen."""
