@@ -1,22 +1,29 @@
 //! The exact text of a value, whichever form it came in.
 
-use crate::error::DecodeError;
-use crate::table::{Column, Table};
+use crate::binary;
+use crate::error::ProtocolError;
+use crate::table::Table;
 
-/// The exact text of a value that came in binary.
+/// The exact text of a value that came in binary; `column` is its position in the table.
 ///
 /// `scratch` holds it; what it held before is gone.
-pub(crate) fn text<'a>(
+pub fn text<'a>(
     table: &Table,
-    column: &Column,
+    column: usize,
     bytes: &[u8],
     scratch: &'a mut Vec<u8>,
-) -> Result<&'a [u8], DecodeError> {
+) -> Result<&'a [u8], ProtocolError> {
     scratch.clear();
-    let _ = bytes;
-    Err(DecodeError {
-        table: table.text.clone(),
-        message: format!("{}.{}: a value in binary form", table.text, column.name),
-        hint: String::new(),
-    })
+    let done = match table.columns.get(column) {
+        Some(column) => binary::text(&column.kind, bytes, scratch),
+        None => Err(ProtocolError::nowhere("the table has no such column")),
+    };
+    match done {
+        Ok(()) => Ok(scratch),
+        Err(why) => {
+            let arity = table.columns.len();
+            let message = format!("column {} of {arity}: {why}", column + 1);
+            Err(ProtocolError::nowhere(message).table(&table.text))
+        }
+    }
 }

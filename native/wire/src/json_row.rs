@@ -116,7 +116,7 @@ impl<'a> TableJson<'a> {
         };
         let text = match value {
             Value::Text(text) => text,
-            Value::Binary(bytes) => exact::text(self.table, column, bytes, &mut self.scratch)?,
+            Value::Binary(bytes) => exact::text(self.table, i, bytes, &mut self.scratch)?,
             Value::Unchanged => return Ok(false),
             Value::Null => {
                 out.extend_from_slice(head);

@@ -8,7 +8,7 @@
 pub mod batch;
 pub mod binary;
 pub mod error;
-mod exact;
+pub mod exact;
 mod json;
 mod json_frame;
 pub mod json_lines;
