@@ -14,6 +14,8 @@ from penstock.model.table import Table
 if TYPE_CHECKING:
     import pyarrow
 
+    from penstock.model.loads import Load
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
@@ -106,6 +108,15 @@ class Batch(Protocol):
     def lines(self, format: RecordFormat) -> bytes:
         """The records as JSON lines (:mod:`penstock.model.lines`), for files."""
 
+    def loads(self, least: int) -> Iterable[Event | Load]:
+        """What a target that can COPY takes: new rows of a table as one load, where ``least`` or
+        more of them follow each other, and what is not in loads as objects.
+
+        Order is kept among the events of one table, and around those that are of no transaction.
+        Messages and the begins of transactions are left out, as are the ends of those all of whose
+        changes are in loads.
+        """
+
     def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
         """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says.
 
@@ -145,6 +156,12 @@ class EventBatch:
     def lines(self, format: RecordFormat) -> bytes:
         """The records as JSON lines (:mod:`penstock.model.lines`), for files."""
         return json_lines(format.records(self))
+
+    def loads(self, least: int) -> Iterable[Event | Load]:
+        """Loads of new rows, and the rest as objects."""
+        from penstock.model.loads import loads
+
+        return loads(self.events, least)
 
     def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
         """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says."""

@@ -9,8 +9,9 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.errors import SinkUnavailableError
+from penstock.errors import SinkError, SinkUnavailableError
 from penstock.model import UNCHANGED, Change, Raw, Table
+from penstock.model.loads import Load, copy_text
 from penstock.sinks.sql.dialect import Dialect, Target
 from penstock.sinks.sql.failures import failure
 from penstock.sinks.sql.net import Net, Values, drift, key_text
@@ -37,6 +38,7 @@ class Applier:
         self._target = target.name
         self._binders = dialect.binders(definition)
         self._stage: str | None = None
+        self._refused = self._untried = 0  # loads, lately
         p, quote = dialect.placeholder, dialect.quote
         names = [quote(name) for name in definition.names]
         keys = [names[i] for i in definition.key_indexes]
@@ -77,6 +79,37 @@ class Applier:
             self._upsert(rows)
         net.clear()
 
+    def load(self, load: Load, *, new: bool) -> bool:
+        """Copy many rows into the table, after all that the net held was applied.
+
+        False, and nothing done, where the table does not take them: what the source inserted is
+        hardly ever in the target, but where a row of that key is, it has to give way. After a
+        failure more and more loads are not tried.
+
+        Parameters
+        ----------
+        new: whether none of them can be in the target.
+        """
+        if new or not self.definition.key_columns:
+            self._copy(load.text, load.rows)
+            return True
+        if self._untried:
+            self._untried -= 1
+            return False
+        savepoint = self._connection.begin_nested()
+        try:
+            self._copy(load.text, load.rows)
+        except SinkUnavailableError:
+            raise
+        except SinkError:
+            savepoint.rollback()
+            self._refused = min(self._refused + 1, 6)
+            self._untried = 2**self._refused
+            return False
+        savepoint.commit()
+        self._refused = 0
+        return True
+
     def move(self, change: Change[Any]) -> None:
         """Give a row its new key where only the target knows all its values."""
         row, old = change.values_after, change.key_old
@@ -91,10 +124,13 @@ class Applier:
 
     def _append(self, rows: Sequence[Sequence[Raw]]) -> None:
         if self._is_bulk(rows):
-            with self._explained("copy into", len(rows)):
-                self._dialect.load(self._connection, self._target, self._columns, rows)
+            self._copy(copy_text(rows), len(rows))
             return
         self._run("insert into", self._insert, [self._row(row) for row in rows])
+
+    def _copy(self, text: bytes, rows: int) -> None:
+        with self._explained("copy into", rows):
+            self._dialect.load(self._connection, self._target, self._columns, text)
 
     def _upsert(self, rows: list[Values]) -> None:
         keys = [tuple(row[i] for i in self.definition.key_indexes) for row in rows]
@@ -116,7 +152,7 @@ class Applier:
             )
         else:
             execute(f"TRUNCATE {self._stage}")
-        self._dialect.load(self._connection, self._stage, self._columns, rows)
+        self._dialect.load(self._connection, self._stage, self._columns, copy_text(rows))
         execute(
             f"INSERT INTO {self._target} ({self._columns}) SELECT {self._columns} "
             f"FROM {self._stage}{self._on_conflict}"

@@ -45,7 +45,7 @@ class Dialect(ABC):
     placeholder: ClassVar[str]
     has_schemas: ClassVar[bool]
     bulk: ClassVar[int | None] = None
-    """From how many rows on :meth:`load` and :meth:`merge` pay; None where there are none."""
+    """From how many rows on :meth:`load` pays; None where there is none."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -152,10 +152,8 @@ class Dialect(ABC):
         """What ends the SELECT of our checkpoints, so that it waits for an unfinished commit."""
         return ""
 
-    def load(
-        self, connection: Connection, into: str, columns: str, rows: Sequence[Sequence[Any]]
-    ) -> None:
-        """Add many rows of raw texts at once."""
+    def load(self, connection: Connection, into: str, columns: str, text: bytes) -> None:
+        """Add rows of raw texts, in COPY's text format."""
         raise NotImplementedError
 
 

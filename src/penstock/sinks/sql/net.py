@@ -40,6 +40,11 @@ class Net:
         self.rows.clear()
         self.appended.clear()
 
+    @property
+    def settled(self) -> bool:
+        """Whether each key is held by one row, so that the next changes need not be folded in."""
+        return not self._arrived
+
     def end_transaction(self) -> None:
         """A source transaction ended: each key is held by one row again."""
         self._arrived.clear()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from penstock.errors import SchemaError
@@ -42,18 +41,6 @@ _SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
 }
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
-
-# Bytes that UTF-8 never uses stand for COPY's own signs until the values are escaped.
-_COLUMN, _ROW, _NULL = b"\xfe", b"\xff", b"\xfd"
-_ESCAPES: Final = (
-    (b"\\", b"\\\\"),
-    (b"\n", b"\\n"),
-    (b"\r", b"\\r"),
-    (b"\t", b"\\t"),
-    (_COLUMN, b"\t"),
-    (_ROW, b"\n"),
-    (_NULL, b"\\N"),
-)
 
 
 class PostgresDialect(Dialect):
@@ -191,21 +178,11 @@ class PostgresDialect(Dialect):
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
         return " FOR UPDATE"
 
-    def load(
-        self, connection: Connection, into: str, columns: str, rows: Sequence[Sequence[Any]]
-    ) -> None:
-        """COPY the rows in PostgreSQL's text format.
-
-        https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2
-        """
-        lines = [_COLUMN.join([_NULL if raw is None else raw for raw in row]) for row in rows]
-        data = _ROW.join(chain(lines, (b"",)))
-        for sign, escaped in _ESCAPES:
-            data = data.replace(sign, escaped)
+    def load(self, connection: Connection, into: str, columns: str, text: bytes) -> None:
         raw_connection: Any = connection.connection.driver_connection
         statement = self.plain(f"COPY {into} ({columns}) FROM STDIN")
         with raw_connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(data)
+            copy.write(text)
 
 
 def _set_up(connection: Any, _: object) -> None:

@@ -20,6 +20,7 @@ from penstock.model import (
     Table,
     TransactionEnd,
 )
+from penstock.model.loads import Load
 from penstock.model.stream import snapshot_table
 from penstock.sinks.sql.apply import Applier
 from penstock.sinks.sql.checkpoints import Checkpoints
@@ -63,9 +64,12 @@ class Session:
         """Apply a batch in the open transaction, or in a new one."""
         with self._whole("apply a batch"):
             self._begin()
-            for event in batch:
+            bulk = self._dialect.bulk
+            for event in batch if bulk is None else batch.loads(bulk):
                 if isinstance(event, Change):
                     self._change(event)
+                elif isinstance(event, Load):
+                    self._load(event)
                 elif isinstance(event, TransactionEnd):
                     for applier in self._appliers.values():
                         applier.net.end_transaction()
@@ -140,6 +144,16 @@ class Session:
         elif not applier.net.add(change):
             applier.apply()
             applier.move(change)
+
+    def _load(self, load: Load) -> None:
+        applier = self._applier(load.definition)
+        if applier.net.settled:
+            if applier.net:
+                applier.apply()
+            if applier.load(load, new=load.read and load.definition.text in self._emptied):
+                return
+        for change in load.changes():
+            self._change(change)
 
     def _applier(self, definition: Table) -> Applier:
         applier = self._appliers.get(definition.text)
