@@ -314,4 +314,4 @@ def test_check_of_an_app_whose_server_is_away_is_a_finding() -> None:
     @app.on("public.documents", "insert")
     def index(change: Change[Document]) -> None: ...
 
-    assert [f.severity for f in app.check()] == ["error"]
+    assert [f.severity for f in app.check()] == ["error", "info"]
