@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::batch::{Batch, Event, Operation, Row, Span};
+use crate::batch::{Batch, Event, Operation, Row};
 use crate::error::EncodeError;
 use crate::json::NULL;
 use crate::json_frame::{Frame, number};
@@ -37,9 +37,11 @@ pub struct Record {
     pub table: u32,
     pub key: Option<Range<usize>>,
     pub value: Option<Range<usize>>,
-    /// Whether it is a truncate that nothing but its header `op` tells.
-    pub truncate: bool,
+    pub headers: Headers,
 }
+
+/// Names and values of a record's headers; only truncates have any.
+pub type Headers = &'static [(&'static str, &'static str)];
 
 /// The records of a batch's changes, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +54,11 @@ pub struct Records {
 pub fn records(batch: &Batch, format: Format) -> Result<Records> {
     let mut encoder = Encoder::new(batch, format);
     let mut records = Vec::new();
-    for change in batch.events.iter().filter_map(Change::of) {
+    for Change {
+        row: change,
+        headers,
+    } in changes(batch, format)
+    {
         let begin = encoder.out.len();
         let has_key = encoder.key(&change)?;
         let middle = encoder.out.len();
@@ -61,7 +67,7 @@ pub fn records(batch: &Batch, format: Format) -> Result<Records> {
             table: change.table,
             key: has_key.then_some(begin..middle),
             value: has_value.then_some(middle..encoder.out.len()),
-            truncate: encoder.tells_in_header(&change),
+            headers,
         });
     }
     Ok(Records {
@@ -74,7 +80,11 @@ pub fn records(batch: &Batch, format: Format) -> Result<Records> {
 /// `{"topic": …, "key": …, "value": …, "headers": {…}}`.
 pub fn lines(batch: &Batch, format: Format) -> Result<Vec<u8>> {
     let mut encoder = Encoder::new(batch, format);
-    for change in batch.events.iter().filter_map(Change::of) {
+    for Change {
+        row: change,
+        headers,
+    } in changes(batch, format)
+    {
         encoder.put(b"{\"topic\":");
         encoder.put_name(change.table);
         encoder.put(b",\"key\":");
@@ -88,67 +98,75 @@ pub fn lines(batch: &Batch, format: Format) -> Result<Vec<u8>> {
         if !encoder.value(&change, key)? {
             encoder.put(NULL);
         }
-        encoder.put(if encoder.tells_in_header(&change) {
-            b",\"headers\":{\"op\":\"truncate\"}}\n"
-        } else {
-            b",\"headers\":{}}\n"
-        });
+        encoder.put(b",\"headers\":{");
+        for (n, (name, value)) in headers.iter().enumerate() {
+            encoder.put(if n > 0 { b",\"" } else { b"\"" });
+            encoder.put(name.as_bytes());
+            encoder.put(b"\":\"");
+            encoder.put(value.as_bytes());
+            encoder.put(b"\"");
+        }
+        encoder.put(b"}}\n");
     }
     Ok(encoder.out)
 }
 
-/// A change of any kind: a truncate is one without images.
+fn changes(batch: &Batch, format: Format) -> impl Iterator<Item = Change> {
+    batch
+        .events
+        .iter()
+        .filter_map(move |event| Change::of(event, format))
+}
+
+/// A change of any kind: a truncate is a row without images.
 struct Change {
-    operation: Operation,
-    table: u32,
-    origin: u32,
-    ordinal: u64,
-    before: Option<Span>,
-    after: Option<Span>,
-    key: Option<Span>,
-    old_key: Option<Span>,
+    row: Row,
+    headers: Headers,
 }
 
 impl Change {
     #[inline]
-    fn of(event: &Event) -> Option<Self> {
+    fn of(event: &Event, format: Format) -> Option<Self> {
         match *event {
-            Event::Row(Row {
-                operation,
-                table,
-                origin,
-                ordinal,
-                before,
-                after,
-                key,
-                old_key,
-            }) => Some(Self {
-                operation,
-                table,
-                origin,
-                ordinal,
-                before,
-                after,
-                key,
-                old_key,
-            }),
+            Event::Row(row) => Some(Self { row, headers: &[] }),
             Event::Truncate {
                 table,
                 origin,
                 ordinal,
-                ..
+                cascade,
+                restart_identity,
             } => Some(Self {
-                operation: Operation::Truncate,
-                table,
-                origin,
-                ordinal,
-                before: None,
-                after: None,
-                key: None,
-                old_key: None,
+                row: Row {
+                    operation: Operation::Truncate,
+                    table,
+                    origin,
+                    ordinal,
+                    before: None,
+                    after: None,
+                    key: None,
+                    old_key: None,
+                },
+                headers: truncate_headers(cascade, restart_identity, format == Format::Row),
             }),
             _ => None,
         }
+    }
+}
+
+/// `told`: whether nothing but a header tells the operation.
+fn truncate_headers(cascade: bool, restart_identity: bool, told: bool) -> Headers {
+    const CASCADE: (&str, &str) = ("cascade", "true");
+    const RESTART: (&str, &str) = ("restart_identity", "true");
+    const OPERATION: (&str, &str) = ("op", "truncate");
+    match (cascade, restart_identity, told) {
+        (false, false, false) => &[],
+        (true, false, false) => &[CASCADE],
+        (false, true, false) => &[RESTART],
+        (true, true, false) => &[CASCADE, RESTART],
+        (false, false, true) => &[OPERATION],
+        (true, false, true) => &[CASCADE, OPERATION],
+        (false, true, true) => &[RESTART, OPERATION],
+        (true, true, true) => &[CASCADE, RESTART, OPERATION],
     }
 }
 
@@ -188,13 +206,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Whether a change has no place for its operation but a header.
-    fn tells_in_header(&self, change: &Change) -> bool {
-        self.format == Format::Row && change.operation == Operation::Truncate
-    }
-
     /// Append a change's key; false, and nothing, where it has none.
-    fn key(&mut self, change: &Change) -> Result<bool> {
+    fn key(&mut self, change: &Row) -> Result<bool> {
         let begin = self.out.len();
         let done = self.try_key(change);
         if done.is_err() && self.format == Format::Row && change.after.is_some() {
@@ -205,7 +218,7 @@ impl<'a> Encoder<'a> {
         done
     }
 
-    fn try_key(&mut self, change: &Change) -> Result<bool> {
+    fn try_key(&mut self, change: &Row) -> Result<bool> {
         let Some(table) = self.tables.get_mut(change.table as usize) else {
             return Ok(false);
         };
@@ -225,7 +238,7 @@ impl<'a> Encoder<'a> {
 
     /// Append a change's value; false, and nothing, where it has none. `key` is where its key was
     /// written already.
-    fn value(&mut self, change: &Change, key: Option<Range<usize>>) -> Result<bool> {
+    fn value(&mut self, change: &Row, key: Option<Range<usize>>) -> Result<bool> {
         match self.format {
             Format::Change => self.change(change, key).map(|()| true),
             Format::Row => match (change.after, self.tables.get_mut(change.table as usize)) {
@@ -238,7 +251,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn change(&mut self, change: &Change, key: Option<Range<usize>>) -> Result<()> {
+    fn change(&mut self, change: &Row, key: Option<Range<usize>>) -> Result<()> {
         if self.origin != Some(change.origin) {
             self.origin = Some(change.origin);
             if let Some(origin) = self.batch.origins.get(change.origin as usize) {
@@ -406,7 +419,7 @@ mod tests {
             table: 0,
             origin: 0,
             ordinal: 13,
-            cascade: false,
+            cascade: true,
             restart_identity: false,
         });
         assert_eq!(
@@ -414,7 +427,7 @@ mod tests {
             concat!(
                 "{\"topic\":\"public.t\",\"key\":{\"id\":1},\"value\":null,\"headers\":{}}\n",
                 "{\"topic\":\"public.t\",\"key\":null,\"value\":null,",
-                "\"headers\":{\"op\":\"truncate\"}}\n"
+                "\"headers\":{\"cascade\":\"true\",\"op\":\"truncate\"}}\n"
             )
         );
         let found = records(&batch, Format::Row).unwrap();
@@ -426,13 +439,13 @@ mod tests {
                     table: 0,
                     key: Some(0..8),
                     value: None,
-                    truncate: false
+                    headers: &[]
                 },
                 Record {
                     table: 0,
                     key: None,
                     value: None,
-                    truncate: true
+                    headers: &[("cascade", "true"), ("op", "truncate")]
                 },
             ]
         );

@@ -13,6 +13,8 @@ mod json;
 mod json_frame;
 pub mod json_lines;
 mod json_row;
+pub mod loads;
 pub mod lsn;
+mod scan;
 pub mod table;
 pub mod tuple;
