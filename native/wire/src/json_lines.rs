@@ -317,7 +317,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::batch::Origin;
+    use crate::batch::{Origin, Span};
     use crate::table::{Column, Kind, Table, Type};
     use crate::tuple::Value;
 
