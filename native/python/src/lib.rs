@@ -1,5 +1,11 @@
 //! The native kernel as a Python module: a thin layer over `penstock-wire`.
 
+mod batch;
+mod decoder;
+mod errors;
+mod objects;
+mod shape;
+
 use pyo3::prelude::*;
 
 #[pymodule]
@@ -7,4 +13,11 @@ mod penstock_native {
     /// The version of the kernel, which must be the library's own.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use crate::batch::Batch;
+    #[pymodule_export]
+    use crate::decoder::Decoder;
+    #[pymodule_export]
+    use crate::shape::Shape;
 }

@@ -204,6 +204,10 @@ impl Extent {
     pub fn is_empty(self) -> bool {
         self.events == 0
     }
+
+    pub fn size(self) -> usize {
+        self.size
+    }
 }
 
 impl Batch {

@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+mod assembly;
 pub mod batch;
 pub mod binary;
+pub mod decoder;
 pub mod error;
 pub mod exact;
 mod json;
@@ -15,6 +17,9 @@ pub mod json_lines;
 mod json_row;
 pub mod loads;
 pub mod lsn;
+mod messages;
+mod reader;
+mod rows;
 mod scan;
 pub mod table;
 pub mod tuple;

@@ -53,46 +53,67 @@ impl<'a> Values<'a> {
     /// The next value; `column` of `arity`, counted from 0, for the error's words.
     #[inline]
     pub fn next(&mut self, column: usize, arity: usize) -> Result<Value<'a>, ProtocolError> {
-        let at = self.at;
-        let Some(&form) = self.bytes.get(at) else {
-            let message = format!("the tuple ends before column {} of {arity}", column + 1);
-            return Err(ProtocolError::new(message, at));
+        let (&form, rest) = match self.bytes.get(self.at..).and_then(<[u8]>::split_first) {
+            Some(split) => split,
+            None => return Err(no_value(column, arity, self.at)),
         };
         match form {
-            b'n' => {
-                self.at = at + 1;
-                Ok(Value::Null)
-            }
-            b'u' => {
-                self.at = at + 1;
-                Ok(Value::Unchanged)
-            }
             b't' | b'b' => {
-                let Some(&[a, b, c, d]) = self.bytes.get(at + 1..at + 5) else {
-                    let message = format!("column {} of {arity} has no length", column + 1);
-                    return Err(ProtocolError::new(message, at));
+                let Some((length, rest)) = rest.split_first_chunk() else {
+                    return Err(no_length(column, arity, self.at));
                 };
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                let rest = &self.bytes[at + 5..];
+                let length = u32::from_be_bytes(*length) as usize;
                 let Some(value) = rest.get(..length) else {
-                    let message = format!(
-                        "column {} of {arity} announces {length} bytes, {} left",
-                        column + 1,
-                        rest.len()
-                    );
-                    return Err(ProtocolError::new(message, at + 1));
+                    return Err(too_long(column, arity, self.at + 1, length, rest.len()));
                 };
-                self.at = at + 5 + length;
+                self.at += 5 + length;
                 Ok(if form == b't' {
                     Value::Text(value)
                 } else {
                     Value::Binary(value)
                 })
             }
-            _ => {
-                let message = format!("column {} of {arity} has unknown form {form}", column + 1);
-                Err(ProtocolError::new(message, at))
+            b'n' => {
+                self.at += 1;
+                Ok(Value::Null)
             }
+            b'u' => {
+                self.at += 1;
+                Ok(Value::Unchanged)
+            }
+            _ => Err(unknown_form(column, arity, self.at, form)),
         }
     }
+}
+
+#[cold]
+fn no_value(column: usize, arity: usize, at: usize) -> ProtocolError {
+    let column = column + 1;
+    ProtocolError::new(
+        format!("the tuple ends before column {column} of {arity}"),
+        at,
+    )
+}
+
+#[cold]
+fn no_length(column: usize, arity: usize, at: usize) -> ProtocolError {
+    ProtocolError::new(
+        format!("column {} of {arity} has no length", column + 1),
+        at,
+    )
+}
+
+#[cold]
+fn too_long(column: usize, arity: usize, at: usize, length: usize, left: usize) -> ProtocolError {
+    let column = column + 1;
+    let message = format!("column {column} of {arity} announces {length} bytes, {left} left");
+    ProtocolError::new(message, at)
+}
+
+#[cold]
+fn unknown_form(column: usize, arity: usize, at: usize, form: u8) -> ProtocolError {
+    ProtocolError::new(
+        format!("column {} of {arity} has unknown form {form}", column + 1),
+        at,
+    )
 }

@@ -1,0 +1,64 @@
+//! A packed batch, as Python holds it.
+
+use std::sync::Arc;
+
+use penstock_wire::batch;
+use pyo3::prelude::*;
+
+use crate::objects::Events;
+
+/// Events of one stream, packed. `penstock.model.PackedBatch` is its face.
+#[pyclass(frozen, module = "penstock_native")]
+pub struct Batch {
+    pub inner: Arc<batch::Batch>,
+    /// The `penstock.model.Table` of each of the batch's tables.
+    pub tables: Arc<Vec<Py<PyAny>>>,
+}
+
+#[pymethods]
+impl Batch {
+    fn __len__(&self) -> usize {
+        self.inner.events.len()
+    }
+
+    /// The events as objects, made one by one.
+    fn __iter__(slf: Bound<'_, Self>) -> PyResult<Events> {
+        Events::new(slf.py(), slf.get())
+    }
+
+    /// The stream's name.
+    #[getter]
+    fn stream(&self) -> &str {
+        &self.inner.stream
+    }
+
+    /// How many changes it holds.
+    #[getter]
+    fn changes(&self) -> usize {
+        self.inner.changes()
+    }
+
+    /// When the last transaction that it shows was committed, in µs since 1970.
+    #[getter]
+    fn committed_us(&self) -> Option<i64> {
+        self.inner.committed_us()
+    }
+
+    /// The last mark: its transaction part and ordinal.
+    #[getter]
+    fn last(&self) -> Option<(String, u64)> {
+        self.inner.last()
+    }
+
+    /// Where reading may start again after it; None inside a transaction.
+    #[getter]
+    fn position(&self) -> Option<u64> {
+        self.inner.position
+    }
+
+    /// Size in wire bytes.
+    #[getter]
+    fn size(&self) -> usize {
+        self.inner.size
+    }
+}
