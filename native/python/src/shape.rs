@@ -52,7 +52,7 @@ fn read_type(kind: &Bound<'_, PyAny>) -> PyResult<Type> {
     let element = kind.getattr("element")?;
     Ok(Type {
         oid: kind.getattr("oid")?.extract()?,
-        base: 0,
+        base: kind.getattr("base")?.extract()?,
         modifier: kind.getattr("modifier")?.extract()?,
         kind: Kind::parse(&name)
             .ok_or_else(|| PyValueError::new_err(format!("there is no kind {name}")))?,
