@@ -7,7 +7,7 @@ from struct import pack
 from typing import TypeAlias
 
 from penstock.model import UNCHANGED, Raw, Table
-from penstock.sources.postgres.wire import Decoder, RelationFacts
+from penstock.sources.postgres.wire import LogDecoder, RelationFacts, make_decoder
 from penstock.sources.postgres.wire.messages import EPOCH_US
 
 Columns: TypeAlias = Sequence[tuple[str, int]]
@@ -102,8 +102,8 @@ def type_(oid: int, name: str) -> bytes:
     return xlog(pack(">cI", b"Y", oid) + b"public\0" + name.encode() + b"\0")
 
 
-def decoder(**settings: object) -> Decoder:
-    return Decoder(database="shop", system="7", timeline=1, **settings)  # type: ignore[arg-type]
+def decoder(**settings: object) -> LogDecoder:
+    return make_decoder(database="shop", system="7", timeline=1, **settings)  # type: ignore[arg-type]
 
 
 ORDERS = 16401
@@ -111,7 +111,7 @@ ORDERS_COLUMNS: Columns = (("id", INT8), ("status", TEXT), ("note", TEXT))
 ORDERS_FACTS = RelationFacts("0/99", primary_key=("id",))
 
 
-def orders(**settings: object) -> Decoder:
+def orders(**settings: object) -> LogDecoder:
     """A decoder that knows public.orders(id, status, note) and has told so."""
     ready = decoder(**settings)
     ready.feed([begin(1), relation(ORDERS, "orders", ORDERS_COLUMNS), truncate(ORDERS)])
@@ -126,7 +126,7 @@ def orders_with(
     primary_key: Sequence[str] = ("id",),
     columns: Columns = ORDERS_COLUMNS,
     known: Sequence[Table] = (),
-) -> Decoder:
+) -> LogDecoder:
     """The same, under another replica identity."""
     ready = decoder(known=known)
     shape = relation(ORDERS, "orders", columns, key=key, identity=identity)

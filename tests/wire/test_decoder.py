@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from penstock.errors import ProtocolError
 from penstock.model import (
+    Batch,
     Change,
-    EventBatch,
     Mark,
     Message,
     SchemaChange,
@@ -45,11 +46,11 @@ from tests.wire.payloads import (
 OTHER = 16402
 
 
-def lsns(batches: list[EventBatch]) -> list[str | None]:
+def lsns(batches: Sequence[Batch]) -> list[str | None]:
     return [b.checkpoint.value["lsn"] if b.checkpoint else None for b in batches]
 
 
-def changes(batches: list[EventBatch]) -> list[Change[Any]]:
+def changes(batches: Sequence[Batch]) -> list[Change[Any]]:
     return [event for batch in batches for event in batch if isinstance(event, Change)]
 
 
@@ -183,7 +184,7 @@ def test_a_large_transaction_is_cut_inside_and_keeps_its_ordinals() -> None:
     assert [c.ordinal for c in changes(batches)] == list(range(8))
     assert batches[0].last == Mark("0/100", 2)
     assert [b.size for b in batches] == [3 * len(row), 3 * len(row), 2 * len(row)]
-    end = batches[-1].events[-1]
+    end = list(batches[-1])[-1]
     assert isinstance(end, TransactionEnd)
     assert end.counts == {"public.orders": 8}
 
@@ -219,7 +220,7 @@ def test_a_new_table_needs_facts_and_its_batch_begins_with_the_news() -> None:
     source.describe(ORDERS_FACTS)
     assert source.needs is None
     (batch,) = source.feed([])
-    news = batch.events[0]
+    news = next(iter(batch))
     assert isinstance(news, SchemaChange)
     assert news.before is None
     assert news.after.text == "public.orders"
@@ -249,13 +250,13 @@ def test_a_change_of_shape_inside_a_transaction_splits_the_batch() -> None:
     before, after = source.feed([])
     assert [len(c.definition.columns) for c in changes([before])] == [3]
     assert before.checkpoint is None
-    news = after.events[0]
+    news = next(iter(after))
     assert isinstance(news, SchemaChange)
     assert news.before is changes([before])[0].definition
     assert [c.values_after for c in changes([after])] == [[b"2", b"b", None, b"7"]]
     assert [c.id for c in changes([before, after])] == ["0/100:0", "0/100:1"]
     assert lsns([after]) == ["0/130"]
-    end = after.events[-1]
+    end = list(after)[-1]
     assert isinstance(end, TransactionEnd)
     assert end.counts == {"public.orders": 2}
 
@@ -275,7 +276,7 @@ def test_what_came_before_a_change_of_shape_keeps_its_checkpoint() -> None:
     assert lsns(done) == ["0/130"]
     source.describe(ORDERS_FACTS)
     (batch,) = source.feed([commit(0x200)])
-    assert isinstance(batch.events[0], SchemaChange)
+    assert isinstance(next(iter(batch)), SchemaChange)
 
 
 def test_a_relation_without_rows_is_not_asked_for() -> None:
@@ -310,7 +311,7 @@ def test_a_relation_sent_again_without_a_change_is_no_news() -> None:
 
 
 def test_a_table_known_from_before_needs_no_facts_but_is_announced() -> None:
-    table = next(e.after for b in _first_batches() for e in b.events if isinstance(e, SchemaChange))
+    table = next(e.after for b in first_batches() for e in b if isinstance(e, SchemaChange))
     source = decoder(known=[table])
     (batch,) = source.feed(
         [
@@ -320,15 +321,15 @@ def test_a_table_known_from_before_needs_no_facts_but_is_announced() -> None:
             commit(0x100),
         ]
     )
-    assert batch.events[0] == SchemaChange(table, table)
+    assert next(iter(batch)) == SchemaChange(table, table)
     assert changes([batch])[0].definition is table
 
 
-def _first_batches() -> list[EventBatch]:
+def first_batches(identity: str = "d", facts: RelationFacts = ORDERS_FACTS) -> list[Batch]:
     source = decoder()
     row = insert(ORDERS, b"1", b"a", None)
-    source.feed([begin(1), relation(ORDERS, "orders", ORDERS_COLUMNS), row])
-    source.describe(ORDERS_FACTS)
+    source.feed([begin(1), orders_again(ORDERS, identity), row])
+    source.describe(facts)
     return source.feed([commit(1, 9)])
 
 
@@ -338,7 +339,7 @@ def test_a_table_made_anew_has_another_oid_and_follows_the_old() -> None:
     source.feed([begin(0x100), shape, insert(17000, b"1")])
     source.describe(ORDERS_FACTS)
     (batch,) = source.feed([commit(0x100)])
-    news = batch.events[0]
+    news = next(iter(batch))
     assert isinstance(news, SchemaChange)
     assert news.before is not None
     assert (news.before.oid, news.after.oid) == (ORDERS, 17000)
@@ -369,12 +370,12 @@ def test_under_full_identity_a_new_primary_key_is_asked_for() -> None:
     (keyed,) = source.feed([commit(0x200)])
     (old,), (new,) = changes([same]), changes([keyed])
     assert (old.key_values, new.key_values) == (None, (b"1",))
-    assert keyed.events[0] == SchemaChange(old.definition, new.definition)
+    assert next(iter(keyed)) == SchemaChange(old.definition, new.definition)
 
 
 def test_under_full_identity_the_key_is_asked_for_in_each_session() -> None:
-    known = orders_with("f", primary_key=())._tables[ORDERS]
-    assert known is not None
+    batches = first_batches("f", RelationFacts("0/99"))
+    known = next(e.after for b in batches for e in b if isinstance(e, SchemaChange))
     source = decoder(known=[known])
     source.feed([begin(0x100), orders_again(ORDERS, "f"), insert(ORDERS, b"1", b"a", None)])
     source.describe(ORDERS_FACTS)
@@ -402,7 +403,7 @@ def test_rows_of_unwanted_tables_are_skipped_but_counted() -> None:
         ("public.orders", 3),
         ("public.orders", 5),
     ]
-    end = batch.events[-1]
+    end = list(batch)[-1]
     assert isinstance(end, TransactionEnd)
     assert end.counts == {"public.orders": 3}
 

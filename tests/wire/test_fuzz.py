@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import ProtocolError
 from penstock.model import UNCHANGED, Change, Raw
-from penstock.sources.postgres.wire import Decoder, RelationFacts
+from penstock.sources.postgres.wire import LogDecoder, RelationFacts
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from tests.wire.payloads import (
     INT8,
@@ -54,7 +54,7 @@ STREAM = [
 ]
 
 
-def read(source: Decoder, payloads: list[bytes]) -> None:
+def read(source: LogDecoder, payloads: list[bytes]) -> None:
     """Feed all, describing whatever relation the damage made up."""
     batches = source.feed(payloads)
     while source.needs is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.errors import ProtocolError
 from penstock.model import UNCHANGED, Change, Raw
-from penstock.sources.postgres.wire import Decoder
+from penstock.sources.postgres.wire import LogDecoder
 from penstock.sources.postgres.wire.tuples import row_reader
 from tests.wire.payloads import (
     INT8,
@@ -24,7 +24,7 @@ from tests.wire.payloads import (
 )
 
 
-def only(source: Decoder, *payloads: bytes) -> Change[Any]:
+def only(source: LogDecoder, *payloads: bytes) -> Change[Any]:
     (batch,) = source.feed([begin(0x100), *payloads, commit(0x100)])
     (change,) = (event for event in batch if isinstance(event, Change))
     return change
@@ -149,7 +149,7 @@ ROWS: list[list[Raw]] = [
 def test_rows_of_all_shapes(values: list[Raw]) -> None:
     payload = b"head" + tuple_data(values)
     assert row_reader(len(values), 6)(payload) == values
-    with pytest.raises(ProtocolError, match="follow the row"):
+    with pytest.raises(ProtocolError, match="follow the message"):
         row_reader(len(values), 6)(payload + b"n")
     if values:
         with pytest.raises(ProtocolError):

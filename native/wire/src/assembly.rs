@@ -24,7 +24,7 @@ impl Assembly {
     pub fn new(stream: &str, database: &str) -> Self {
         Self {
             batch: Batch::new(Arc::from(stream), Arc::from(database)),
-            epoch: 0,
+            epoch: 1, // what was never noted is of epoch 0
             position: 0,
             handed: 0,
             sealed: Extent::default(),

@@ -14,6 +14,7 @@ from penstock.model.batch import (
 )
 from penstock.model.change import OPERATIONS, Change, Message, Operation, Origin, Row, Transaction
 from penstock.model.mark import Checkpoint, Mark
+from penstock.model.packed import PackedBatch
 from penstock.model.table import UNCHANGED, Column, Kind, Raw, Table, Type, Unchanged, qualified
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Message",
     "Operation",
     "Origin",
+    "PackedBatch",
     "Raw",
     "Record",
     "Row",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from penstock.model.change import Change, Message, Origin
@@ -100,6 +100,14 @@ class Batch(Protocol):
     def checkpoint(self) -> Checkpoint | None: ...
     @property
     def size(self) -> int: ...
+    @property
+    def changes(self) -> int:
+        """How many changes it holds."""
+
+    @property
+    def committed_us(self) -> int | None:
+        """When its last transaction was committed, in µs since 1970; None for a snapshot."""
+
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Event]: ...
     def records(self, format: RecordFormat) -> Iterable[Record]:
@@ -132,6 +140,9 @@ class Batch(Protocol):
     def select(self, keep: Callable[[Event], bool]) -> Batch:
         """The same batch with only the events that ``keep`` says; nothing else changes."""
 
+    def with_checkpoint(self, checkpoint: Checkpoint | None) -> Batch:
+        """The same events with another checkpoint."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
@@ -142,6 +153,20 @@ class EventBatch:
     last: Mark | None = None
     checkpoint: Checkpoint | None = None
     size: int = 0
+
+    @property
+    def changes(self) -> int:
+        """How many changes it holds."""
+        return sum(1 for event in self.events if isinstance(event, Change))
+
+    @property
+    def committed_us(self) -> int | None:
+        """When its last transaction was committed, in µs since 1970; None for a snapshot."""
+        for event in reversed(self.events):
+            if isinstance(event, Change | TransactionEnd):
+                transaction = event.origin.transaction
+                return transaction.committed_us if transaction is not None else None
+        return None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -173,6 +198,10 @@ class EventBatch:
         """The same batch with only the events that ``keep`` says; nothing else changes."""
         kept = [event for event in self.events if keep(event)]
         return EventBatch(self.stream, kept, self.last, self.checkpoint, self.size)
+
+    def with_checkpoint(self, checkpoint: Checkpoint | None) -> EventBatch:
+        """The same events with another checkpoint."""
+        return replace(self, checkpoint=checkpoint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from penstock.errors import PenstockError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
 from penstock.model import Batch, Checkpoint
 from penstock.pipeline.ledger import Ledger
-from penstock.pipeline.observe import SinkMeter, changes_in, commit_time
+from penstock.pipeline.observe import SinkMeter
 from penstock.pipeline.passage import Passage
 from penstock.pipeline.retry import pause, waits
 from penstock.ports import Context, Sink
@@ -155,7 +155,7 @@ class Lane:
             await self.sink.write(batch)
             failpoints.hit(Failpoint.AFTER_WRITE)
             self._written += 1
-            self._meter.count(changes_in(batch))
+            self._meter.count(batch.changes)
         if self._kept[-1].batch.checkpoint is not None:
             await self._flush()
         elif sum(item.batch.size for item in self._kept) > self._budget:
@@ -182,7 +182,7 @@ class Lane:
         self._kept.clear()
         self._written = 0
         self._lost = False
-        self._meter.committed_us = commit_time(kept[-1].batch) or self._meter.committed_us
+        self._meter.committed_us = kept[-1].batch.committed_us or self._meter.committed_us
         for item in kept:
             self._record(item, wrote=True)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from penstock.model import Batch, Change, Checkpoint, Event, TransactionEnd
+from penstock.model import Checkpoint
 
 State: TypeAlias = Literal[
     "starting",
@@ -105,17 +105,3 @@ class Report:
     checkpoint: Checkpoint | None
     drained: bool = True
     caught_up: bool = False
-
-
-def changes_in(events: Iterable[Event]) -> int:
-    """How many changes a batch holds."""
-    return sum(1 for event in events if isinstance(event, Change))
-
-
-def commit_time(batch: Batch) -> int | None:
-    """When the last transaction of a batch was committed, in µs since 1970; None for a snapshot."""
-    for event in reversed(list(batch)):
-        if isinstance(event, Change | TransactionEnd):
-            transaction = event.origin.transaction
-            return transaction.committed_us if transaction is not None else None
-    return None

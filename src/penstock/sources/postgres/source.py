@@ -12,7 +12,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import (
@@ -26,7 +25,6 @@ from penstock.model import (
     Batch,
     Change,
     Checkpoint,
-    EventBatch,
     Mark,
     Message,
     SchemaChange,
@@ -45,7 +43,7 @@ from penstock.sources.postgres.session import Session
 from penstock.sources.postgres.snapshot import Snapshot
 from penstock.sources.postgres.startup import Plan, Startup
 from penstock.sources.postgres.watch import Watch
-from penstock.sources.postgres.wire.decoder import Decoder
+from penstock.sources.postgres.wire.kernels import LogDecoder, make_decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ class PostgresSource:
         await self.close()
         self._context, self._state = context, state
         self._target: int | None = None
-        self._held: EventBatch | None = None
+        self._held: Batch | None = None
         self._reached = self._safe = 0
         self._reached_at = context.clock.monotonic()
         self._server.name_sessions(context.pipeline)
@@ -184,7 +182,7 @@ class PostgresSource:
     async def _log(self, session: Session, plan: Plan, link: Link) -> AsyncIterator[Batch]:
         patterns = self.config.tables
         messages = self.config.messages
-        decoder = Decoder(
+        decoder = make_decoder(
             database=plan.database,
             system=plan.system,
             timeline=plan.timeline,
@@ -204,8 +202,8 @@ class PostgresSource:
                 yield batch
 
     async def _decode(
-        self, session: Session, facts: Facts, decoder: Decoder, payloads: list[bytes]
-    ) -> list[EventBatch]:
+        self, session: Session, facts: Facts, decoder: LogDecoder, payloads: list[bytes]
+    ) -> list[Batch]:
         batches = decoder.feed(payloads)
         while decoder.needs is not None:
             decoder.describe(
@@ -215,14 +213,14 @@ class PostgresSource:
         await self._remember_tables(facts, batches)
         return batches
 
-    def _passing(self, batches: Sequence[EventBatch]) -> Iterator[EventBatch]:
+    def _passing(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """The batches that go on: all with events, and of the empty ones (keepalives, and
         transactions of others) the last, once in :data:`KEEPALIVE_EVERY` seconds or if awaited.
 
         One that does not go on yet is held: the server may have nothing new to say for long.
         """
         for batch in batches:
-            if batch.events:
+            if len(batch):
                 self._held = None
                 yield self._reach(batch)
             elif self._lsn(batch) > self._reached:
@@ -235,31 +233,31 @@ class PostgresSource:
                 self._held = None
                 yield self._reach(held)
 
-    def _lsn(self, batch: EventBatch) -> int:
+    def _lsn(self, batch: Batch) -> int:
         return position.checkpoint_lsn(batch.checkpoint) if batch.checkpoint is not None else 0
 
-    def _reach(self, batch: EventBatch) -> EventBatch:
+    def _reach(self, batch: Batch) -> Batch:
         """Note how far we are. While the server reads its log up to our start, its keepalives are
         before it: such a checkpoint is none."""
         lsn = self._lsn(batch)
         if batch.checkpoint is None or lsn == self._reached:
             return batch
         if lsn < self._reached:
-            return replace(batch, checkpoint=None)
+            return batch.with_checkpoint(None)
         self._reached, self._reached_at = lsn, self._context.clock.monotonic()
         if self._target is not None and lsn >= self._target:
             self._target = None
         return batch
 
-    async def _remember_tables(self, facts: Facts, batches: Sequence[EventBatch]) -> None:
+    async def _remember_tables(self, facts: Facts, batches: Sequence[Batch]) -> None:
         """Save new shapes before anything depends on them; one save for many."""
         shapes: list[Table] = []
         news = False
         for batch in batches:
-            if batch.events and isinstance(first := batch.events[0], SchemaChange):
+            if isinstance(first := next(iter(batch), None), SchemaChange):
                 shapes.append(first.after)  # a batch is split at a SchemaChange
             if shapes and batch.last is not None:  # the row that showed them
-                row = next(e for e in batch.events if isinstance(e, Change | Message))
+                row = next(e for e in batch if isinstance(e, Change | Message))
                 for table in shapes:
                     news |= facts.learn(table, row.mark.transaction, self._safe)
                 shapes.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.model import Change, Checkpoint, Event, EventBatch, Mark, Message
+from penstock.model import Batch, Change, Checkpoint, Event, EventBatch, Mark, Message
 
 
 class Assembly:
@@ -38,7 +38,7 @@ class Assembly:
         self._handed = 0  # the position of the last checkpoint handed over
         self._sealed = 0  # how many events are sealed, and their bytes
         self._sealed_size = 0
-        self._ready: list[EventBatch] = []
+        self._ready: list[Batch] = []
 
     def advance(self, position: int) -> None:
         """No transaction is open, and reading from ``position`` on repeats nothing of before."""
@@ -74,7 +74,7 @@ class Assembly:
         if self.size >= max_bytes:
             self.close_all()
 
-    def take(self) -> list[EventBatch]:
+    def take(self) -> list[Batch]:
         """The batches that have ended since the last call."""
         ready, self._ready = self._ready, []
         return ready

@@ -14,20 +14,20 @@ from typing import Final
 from penstock.errors import ProtocolError
 from penstock.model import (
     UNCHANGED,
+    Batch,
     Change,
     Checkpoint,
-    EventBatch,
     Mark,
     Message,
     Operation,
     Origin,
     Raw,
-    SchemaChange,
     Table,
     Transaction,
     TransactionBegin,
     TransactionEnd,
 )
+from penstock.model.stream import MAIN
 from penstock.sources.postgres.wire.assembly import Assembly
 from penstock.sources.postgres.wire.lsn import format_lsn
 from penstock.sources.postgres.wire.messages import (
@@ -42,11 +42,9 @@ from penstock.sources.postgres.wire.messages import (
     check_origin,
     check_type,
 )
-from penstock.sources.postgres.wire.relations import RelationFacts, make_table, same_shape
+from penstock.sources.postgres.wire.relations import RelationFacts
+from penstock.sources.postgres.wire.tables import Reading, Tables
 from penstock.sources.postgres.wire.tuples import read_tuple, row_reader
-
-MAIN: Final = "main"
-"""The stream of the log."""
 
 _XLOG_DATA, _KEEPALIVE = b"wk"
 _BEGIN, _COMMIT, _ORIGIN, _RELATION, _TYPE = b"BCORY"
@@ -88,14 +86,13 @@ class Decoder:
         self.received = 0
         """The highest position seen: of commits, keepalives and the last payload of each feed."""
         self._database = database
-        self._wanted = wanted
         self._messages = messages
-        self._known = {table.oid: table for table in known}
         self._max_bytes = max_bytes
 
         self._waiting: Sequence[bytes] = ()
-        self._tables: dict[int, Table | None] = {}  # of this session; None where not wanted
-        self._announced: dict[int, Relation] = {}  # new shapes of wanted tables without a row yet
+        self._tables = Tables(wanted, known)
+        self._undecided: set[int] = set()  # relations without a row since they were announced
+        self._read_as: dict[int, Table | None] = {}  # the others; None where not wanted
         self._rows: _Direct = {}  # how to read the common row messages, by their first bytes
         self._direct: _Direct = {}  # the same, but empty outside a begun transaction
 
@@ -116,7 +113,7 @@ class Decoder:
         """Whether the last payload left a transaction open."""
         return self._origin is not None
 
-    def feed(self, payloads: Sequence[bytes]) -> list[EventBatch]:
+    def feed(self, payloads: Sequence[bytes]) -> list[Batch]:
         """Decode CopyData payloads in the order of their arrival; the batches that are finished.
 
         What is complete is handed over. The rest of an open transaction is kept, up to
@@ -141,13 +138,7 @@ class Decoder:
         relation = self.needs
         if relation is None:
             raise ValueError("no relation needs facts")
-        previous = self._previous(relation)
-        table = make_table(relation, facts, previous)
-        if previous is not None and self._tables.get(relation.oid) == table:
-            self._announced.pop(relation.oid)
-            self._read_direct(previous)
-        else:
-            self._use(previous, previous if previous == table else table)
+        self._read(relation.oid, self._tables.describe(relation, facts))
         self.needs = None
 
     def _decode(self) -> None:
@@ -203,7 +194,7 @@ class Decoder:
         reader = Reader(payload, XLOG_HEADER + 1)
         if tag in (_INSERT, _UPDATE, _DELETE):
             oid = reader.unsigned()
-            if not self._described(oid):
+            if not self._decided(oid):
                 return
             self._row(tag, oid, reader)
         elif tag == _BEGIN:
@@ -214,7 +205,7 @@ class Decoder:
             self._relation(Relation.parse(reader))
         elif tag == _TRUNCATE:
             truncate = Truncate.parse(reader)
-            if not all(map(self._described, truncate.oids)):
+            if not all(map(self._decided, truncate.oids)):
                 return
             self._truncate(truncate, reader)
         elif tag == _MESSAGE:
@@ -280,56 +271,34 @@ class Decoder:
     # -- tables
 
     def _relation(self, relation: Relation) -> None:
-        """Note a table's shape. Nothing is asked or told before its first row: the leaves of a
-        partitioned table that is published as its root are announced, and have none.
-        """
-        oid = relation.oid
-        self._announced.pop(oid, None)
-        self._forget_direct(oid)
-        if self._wanted is not None and not self._wanted(relation.schema, relation.name):
-            self._tables[oid] = None
-            return
-        current = self._tables.get(oid)
-        if current is not None and _is_known(relation, current):
-            self._read_direct(current)
-        else:
-            self._announced[oid] = relation
+        self._tables.announce(relation)
+        self._undecided.add(relation.oid)
+        self._forget_direct(relation.oid)
 
-    def _described(self, oid: int) -> bool:
+    def _decided(self, oid: int) -> bool:
         """Whether rows of the relation can be read; else :attr:`needs` says what is missing."""
-        relation = self._announced.get(oid)
-        if relation is None:
-            return True
-        known = self._previous(relation)
-        if self._tables.get(oid) is None and known is not None and _is_known(relation, known):
-            self._use(known, known)
-            return True
-        self.needs = relation
-        return False
+        if oid in self._undecided:
+            reading = self._tables.reading(oid)
+            if isinstance(reading, Relation):
+                self.needs = reading
+                return False
+            self._read(oid, reading)
+        return True
 
-    def _previous(self, relation: Relation) -> Table | None:
-        """The version of the relation that was known last; of its name, where it is made anew."""
-        table = self._tables.get(relation.oid) or self._known.get(relation.oid)
-        if table is not None:
-            return table
-        named = (relation.schema, relation.name)
-        for table in (*self._tables.values(), *self._known.values()):
-            if table is not None and (table.schema, table.name) == named:
-                return table
-        return None
+    def _read(self, oid: int, reading: Reading) -> None:
+        """Read a relation's rows so from now on; a batch of its own begins with the news."""
+        if reading.news is not None:
+            self._assembly.close_all()
+            self._assembly.events.append(reading.news)
+        self._undecided.discard(oid)
+        self._read_as[oid] = reading.table
+        if reading.table is not None:
+            self._read_direct(oid, reading.table)
 
-    def _use(self, before: Table | None, after: Table) -> None:
-        """Read rows by this shape from now on; a batch of its own begins with the news."""
-        self._assembly.close_all()
-        self._assembly.events.append(SchemaChange(before, after))
-        self._announced.pop(after.oid, None)
-        self._tables[after.oid] = after
-        self._read_direct(after)
-
-    def _read_direct(self, table: Table) -> None:
+    def _read_direct(self, oid: int, table: Table) -> None:
         arity = len(table.columns)
         read = row_reader(arity, _HEAD)
-        tail = table.oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
+        tail = oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
         self._rows[b"I" + tail] = ("insert", table, table.text, read)
         self._rows[b"U" + tail] = ("update", table, table.text, read)
 
@@ -338,9 +307,9 @@ class Decoder:
             del self._rows[head]
 
     def _table(self, oid: int, offset: int) -> Table | None:
-        if oid not in self._tables:
+        if oid not in self._read_as:
             raise ProtocolError(f"a row of relation {oid}, which was not described", offset=offset)
-        return self._tables[oid]
+        return self._read_as[oid]
 
     # -- rows
 
@@ -432,12 +401,6 @@ class Decoder:
             )
             self._assembly.size += len(message.content)
         self._ordinal += 1
-
-
-def _is_known(relation: Relation, table: Table) -> bool:
-    """Whether nothing has to be asked: it is the same table, of the same shape, and its log tells
-    which columns are the key, which it does not under the identities full and nothing."""
-    return relation.oid == table.oid and relation.identity in "di" and same_shape(relation, table)
 
 
 def _pick(table: Table, values: Sequence[Raw]) -> list[Raw] | None:

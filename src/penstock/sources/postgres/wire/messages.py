@@ -197,7 +197,8 @@ class Relation:
         name = reader.text()
         identity = chr(reader.byte())
         if identity not in "dnfi":
-            raise ProtocolError(f"unknown replica identity {identity!r}", offset=reader.at - 1)
+            number = ord(identity)
+            raise ProtocolError(f"unknown replica identity {number}", offset=reader.at - 1)
         columns = tuple(
             RelationColumn(bool(reader.byte() & 1), reader.text(), *reader.numbers(_COLUMN_TYPE))
             for _ in range(reader.short())

@@ -94,7 +94,7 @@ def row_reader(arity: int, at: int) -> Callable[[bytes], list[Raw]]:
             pass
         values, end = read_tuple(payload, at, arity)
         if end != len(payload):
-            raise ProtocolError(f"{len(payload) - end} bytes follow the row", offset=end)
+            raise ProtocolError(f"{len(payload) - end} bytes follow the message", offset=end)
         return values
 
     return read
