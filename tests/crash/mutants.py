@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partialmethod
 from typing import Any, Final, TypeAlias
 
 from penstock.errors import SinkUnavailableError
-from penstock.model import UNCHANGED, Change, Checkpoint, EventBatch, Mark
+from penstock.model import UNCHANGED, Batch, Change, Checkpoint, EventBatch, Mark
 from penstock.pipeline.lanes import Lane
 from penstock.pipeline.ledger import Ledger
 from penstock.pipeline.passage import Passage
@@ -23,6 +24,7 @@ from penstock.sources.postgres import position, slot
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 from penstock.sources.postgres.wire.messages import XLOG_HEADER
+from penstock.sources.postgres.wire.native import NativeDecoder
 
 Mutant: TypeAlias = Callable[[], None]
 _ROWS: Final = (b"I", b"U", b"D")
@@ -34,6 +36,16 @@ def _patch(owner: Any, name: str, value: Any) -> None:
     if not hasattr(owner, name):
         raise AssertionError(f"{owner} has no {name}: this mutant must follow the code")
     setattr(owner, name, value)
+
+
+def _patch_feed(feed: Callable[[Any, Any, Any], Any]) -> None:
+    """Put a function of the honest ``feed`` and its arguments in the place of both kernels'."""
+    for decoder in (Decoder, NativeDecoder):
+        _patch(decoder, "feed", partialmethod(_called, feed, decoder.feed))
+
+
+def _called(self: Any, feed: Any, honest: Any, payloads: Any) -> Any:
+    return feed(honest, self, payloads)
 
 
 def acknowledge_before_flush() -> None:
@@ -101,9 +113,8 @@ def covers_one_too_many() -> None:
 def deduplicate_by_row_position() -> None:
     """Rows at or before the highest position seen count as repeats; positions of rows of
     transactions that ran at the same time go back and forth."""
-    feed = Decoder.feed
 
-    def skip(self: Any, payloads: Any) -> Any:
+    def skip(feed: Any, self: Any, payloads: Any) -> Any:
         kept = []
         for payload in payloads:
             if payload[:1] == b"w" and payload[XLOG_HEADER : XLOG_HEADER + 1] in _ROWS:
@@ -114,39 +125,39 @@ def deduplicate_by_row_position() -> None:
             kept.append(payload)
         return feed(self, kept)
 
-    _patch(Decoder, "feed", skip)
+    _patch_feed(skip)
 
 
 def checkpoint_inside_a_transaction() -> None:
     """A batch that ends inside a transaction says that the transaction is done, as a keepalive
     that is acknowledged in the middle of it does."""
-    feed = Decoder.feed
     seen: dict[str, Any] = {}
 
-    def eager(batch: EventBatch) -> EventBatch:
+    def eager(batch: Batch) -> Batch:
         if batch.checkpoint is not None:
             seen.update(batch.checkpoint.value)
         elif batch.last is not None and seen:
             lsn = format_lsn(parse_lsn(batch.last.transaction) + 1)
             checkpoint = Checkpoint.of("main", **{**seen, "lsn": lsn})
-            return EventBatch(batch.stream, batch.events, batch.last, checkpoint, batch.size)
+            return batch.with_checkpoint(checkpoint)
         return batch
 
-    _patch(Decoder, "feed", lambda self, payloads: [eager(b) for b in feed(self, payloads)])
+    _patch_feed(lambda feed, self, payloads: [eager(b) for b in feed(self, payloads)])
 
 
 def _rewrite(change: Callable[[Change[Any]], None]) -> None:
-    feed = Decoder.feed
-
-    def changed(self: Any, payloads: Any) -> Any:
-        batches = feed(self, payloads)
-        for batch in batches:
-            for event in batch.events:
+    def changed(feed: Any, self: Any, payloads: Any) -> Any:
+        batches = []
+        for batch in feed(self, payloads):
+            events = list(batch)
+            for event in events:
                 if isinstance(event, Change):
                     change(event)
+            made = EventBatch(batch.stream, events, batch.last, batch.checkpoint, batch.size)
+            batches.append(made)
         return batches
 
-    _patch(Decoder, "feed", changed)
+    _patch_feed(changed)
 
 
 def unchanged_becomes_null() -> None:

@@ -345,11 +345,13 @@ class HeldSource:
             if batch.checkpoint is not None:
                 handover.released[batch.stream] = batch.checkpoint
                 self._emitted[batch.stream] = batch.checkpoint
-            return EventBatch(batch.stream, tuple(batch), None, batch.checkpoint, batch.size)
+            if len(batch):
+                return batch
+            return EventBatch(batch.stream, (), None, batch.checkpoint, batch.size)
         handover.held.append(_Held(batch.stream, last, batch.checkpoint, delivered=last is None))
         if not len(batch):
             return None
-        return EventBatch(batch.stream, tuple(batch), last, None, batch.size)
+        return batch.with_checkpoint(None)
 
     def _reached(self, batch: Batch) -> bool:
         """Whether this is the last batch that was asked for."""

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from penstock.errors import ConfigError, PenstockError
-from penstock.model import Batch, Change, Event, Mark
+from penstock.model import OPERATIONS, Batch, Change, Event, Mark
 from penstock.pipeline.observe import Report
 from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Source, Store
@@ -43,7 +43,8 @@ class Session:
         self._serving: asyncio.Task[Report] | None = None
         self._raised: BaseException | None = None
         self._batch: Batch | None = None
-        self._rest: list[Change] = []
+        self._rest: list[Change] = []  # what the loop takes one by one
+        self._asked = 0  # how many changes of the batch are asked for, and how many the loop has
         self._place = 0
         self._finished: Mark | None = None
 
@@ -82,13 +83,31 @@ class Session:
         return self._rest[self._place - 1]
 
     async def advance(self) -> bool:
-        """Go on to the next batch; the one before is done. False at the end.
+        """Go on to the changes of the next batch; the one before is done. False at the end.
 
         Raises what stopped the pipeline.
         """
+        batch = await self._next_batch()
+        if batch is None:
+            return False
+        self._rest = [event for event in batch if self._wants(event)]  # type: ignore[misc]
+        self._asked = len(self._rest)
+        return True
+
+    async def advance_to_batch(self) -> Batch | None:
+        """The next batch that holds a change that was asked for; None at the end."""
+        while (batch := await self._next_batch()) is not None:
+            if len(self._operations) < len(OPERATIONS):
+                batch = batch.select(lambda e: not isinstance(e, Change) or self._wants(e))
+            self._asked = self._place = batch.changes
+            if self._asked:
+                return batch
+        return None
+
+    async def _next_batch(self) -> Batch | None:
         if self._batch is not None:
             self._finished = self._batch.last or self._finished
-        self._batch, self._rest, self._place = None, [], 0
+        self._batch, self._rest, self._asked, self._place = None, [], 0, 0
         if self._autocommit and self._finished is not None:
             await self._handover.done(self._finished)
         try:
@@ -96,20 +115,7 @@ class Session:
         except BaseException as error:
             self._raised = error
             raise
-        if self._batch is None:
-            return False
-        self._rest = [event for event in self._batch if self._wants(event)]  # type: ignore[misc]
-        return True
-
-    async def advance_to_batch(self) -> Batch | None:
-        """The next batch that holds a change that was asked for; None at the end."""
-        while await self.advance():
-            if self._rest and self._batch is not None:
-                self._place = len(self._rest)
-                return self._batch.select(
-                    lambda event: not isinstance(event, Change) or self._wants(event)
-                )
-        return None
+        return self._batch
 
     def _wants(self, event: Event) -> bool:
         return isinstance(event, Change) and event.operation in self._operations
@@ -118,7 +124,7 @@ class Session:
         """All that the loop has got is done, durably. Raises what kept it from being saved."""
         inside: tuple[str, Mark] | None = None
         if self._batch is not None and self._place:
-            if self._place == len(self._rest):
+            if self._place == self._asked:
                 self._finished = self._batch.last or self._finished
             else:
                 inside = (self._batch.stream, self._rest[self._place - 1].mark)
