@@ -100,12 +100,13 @@ def test_rows_that_are_not_whole_are_no_load() -> None:
     ]
 
 
-KINDS = st.tuples(st.sampled_from(("insert", "update", "read")), st.sampled_from((A, B)))
+NEW_OR_NOT: tuple[Operation, ...] = ("insert", "update", "read")
+KINDS = st.tuples(st.sampled_from(NEW_OR_NOT), st.sampled_from((A, B)))
 
 
 @given(st.lists(KINDS), st.integers(1, 4))
 def test_each_table_keeps_its_changes_in_order(
-    kinds: list[tuple[Operation, Table]], n: int
+    kinds: list[tuple[Operation, Table]], least: int
 ) -> None:
     changes = [change(operation, table, b"%d" % i) for i, (operation, table) in enumerate(kinds)]
     found: list[Change] = []
