@@ -16,6 +16,8 @@ LOCK := $(BIN)/python -m uv pip compile --universal --python-version 3.11 \
 # for tests.
 PROFILE := release
 
+CLIPPY := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --locked --profile quick --quiet
+
 # The development environment can do all that the demo's can.
 DEMO := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo)
 
@@ -33,8 +35,8 @@ native: .venv/.dev ## build the native kernel into .venv, where cargo is
 
 .PHONY: test
 test: PROFILE = quick
-test: native ## all tests, against real servers that they start and stop
-	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile
+test: native ## all tests under both kernels, against real servers that they start and stop
+	@$(BIN)/python -m tools.suite
 
 .PHONY: unit
 unit: .venv/.dev ## the tests that need no server
@@ -50,6 +52,17 @@ lint: .venv/.dev ## style, formatting, import walls
 types: .venv/.dev ## mypy strict, pyright on the public interface
 	@$(BIN)/mypy
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+.PHONY: rust
+rust: .venv/.dev ## format, lints and tests of the native kernel itself
+	@cd native && cargo fmt --all --check
+	@cd native && $(CLIPPY) --workspace --all-targets -- --deny warnings
+	@cd native && cargo test --locked --profile quick --quiet -p penstock-wire
+
+.PHONY: fuzz
+fuzz: SECONDS := 600
+fuzz: .venv/.dev ## hostile bytes at every entry of the native kernel, SECONDS=600 for each
+	@$(BIN)/python -m tools.fuzz --seconds $(SECONDS)
 
 .PHONY: docs
 docs: .venv/.dev ## build the documentation into site/; warnings fail
@@ -72,7 +85,7 @@ crash: native ## kill penstock and the server at random moments, compare the rep
 clean: ## remove all that make made
 	@if [ -f .servers/state.json ]; then $(BIN)/python tools/servers.py stop; fi
 	@rm -rf .venv .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@rm -rf dist site native/target native/fuzz/target
+	@rm -rf dist site native/target
 	@find src tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: lock

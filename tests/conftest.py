@@ -3,6 +3,9 @@
 ``server`` and ``database`` are PostgreSQL 16; a test that takes ``servers`` or ``databases`` runs
 once for every version. A server is started when the first test asks for it and shared by all;
 a test that kills or reconfigures its server takes ``own_server``.
+
+The suite runs under both kernels. What is not about decoding runs once: in those places a test, and
+every process that it starts, fails when it asks for a kernel, unless it is marked ``kernel``.
 """
 
 from __future__ import annotations
@@ -14,12 +17,44 @@ from typing import Protocol
 
 import pytest
 
+from penstock import kernel
 from penstock.embedded.binaries import DEFAULT, binaries
 from penstock.embedded.server import Server, Setting
 from tests.support.postgres import fresh_database
 from tools.servers import postgres, versions
 
 CI = os.environ.get("CI") == "true"
+NO_KERNEL = (
+    "tests/unit/",
+    "tests/typing/",
+    "tests/docs/test_architecture.py",
+    "tests/docs/test_facts.py",
+    "tests/docs/test_reference.py",
+    "tests/docs/test_running.py",
+    "tests/integration/test_embedded.py",
+    "tests/integration/test_proxy.py",
+    "tests/contract/test_stores.py",
+    "tests/contract/test_transactions.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must not ask for a kernel."""
+    for item in items:
+        if item.nodeid.startswith(NO_KERNEL) and item.get_closest_marker("kernel") is None:
+            item.add_marker("no_kernel")
+
+
+@pytest.fixture(autouse=True)
+def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the kernel away from the tests that must not ask for it, and from what they start."""
+    if request.node.get_closest_marker("no_kernel") is None:
+        yield
+        return
+    monkeypatch.setenv("PENSTOCK_KERNEL", "none here: mark the test with pytest.mark.kernel")
+    kernel.choice.cache_clear()
+    yield
+    kernel.choice.cache_clear()
 
 
 class OwnServer(Protocol):

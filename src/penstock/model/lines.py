@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 if TYPE_CHECKING:
     from penstock.model.batch import Record
 
@@ -16,6 +14,8 @@ HEAD: Final = b'{"topic":'
 
 def json_lines(records: Iterable[Record]) -> bytes:
     """The lines of the records, each with its newline; key and value as they stand."""
+    import orjson  # when it is needed: most commands make no records
+
     heads: dict[str, bytes] = {}
     parts: list[bytes] = []
     add = parts.extend

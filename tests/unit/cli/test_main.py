@@ -38,6 +38,7 @@ def test_global_options_may_follow_the_verb(given: list[str], moved: list[str]) 
     assert main.globals_first(given) == moved
 
 
+@pytest.mark.kernel
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--version") == 0
     out = capsys.readouterr().out

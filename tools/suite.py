@@ -1,0 +1,60 @@
+"""Run the tests under both kernels: what ``make test`` runs.
+
+    python -m tools.suite [PYTEST-OPTION …]
+
+First everything under the native kernel, then under the Python kernel all that may depend on it:
+tests that must not ask for a kernel (see tests/conftest.py) run once. Where no native kernel is
+installed, everything runs under the Python kernel alone. The last lines say what passed under
+which.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Final
+
+PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--numprocesses=3", "--dist=loadfile")
+ONLY_DECODING: Final = ("-m", "not no_kernel")
+
+
+def main(options: Sequence[str]) -> int:
+    """Run the suites; 0 only where all passed."""
+    if find_spec("penstock_native") is None:
+        runs = [("python", options)]
+    else:
+        runs = [("native", options), ("python", (*ONLY_DECODING, *options))]
+    codes, said = [], []
+    for kernel, chosen in runs:
+        print(f"-- {kernel} kernel", flush=True)
+        code, last = run(kernel, chosen)
+        codes.append(code)
+        said.append(f"{kernel} kernel: {last.strip('= ')}")
+    print("", *said, sep="\n")
+    if len(runs) == 1:
+        print("native kernel: not built, nothing ran under it")
+    return max(codes)
+
+
+def run(kernel: str, options: Sequence[str]) -> tuple[int, str]:
+    """Run pytest under a kernel; gives its exit code and its last line."""
+    last = ""
+    with subprocess.Popen(
+        [*PYTEST, *options],
+        env={**os.environ, "PENSTOCK_KERNEL": kernel},
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    return process.returncode, last
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
