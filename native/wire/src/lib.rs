@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+pub mod arrow;
 pub mod batch;
 pub mod binary;
 pub mod decoder;
