@@ -5,6 +5,7 @@ use std::sync::Arc;
 use penstock_wire::batch;
 use pyo3::prelude::*;
 
+use crate::arrow;
 use crate::objects::Events;
 
 /// Events of one stream, packed. `penstock.model.PackedBatch` is its face.
@@ -60,5 +61,14 @@ impl Batch {
     #[getter]
     fn size(&self) -> usize {
         self.inner.size
+    }
+
+    /// The changes as Arrow record batches, one per table; `schema` gives a table's pyarrow schema.
+    fn to_arrow(
+        &self,
+        py: Python<'_>,
+        schema: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<arrow::RecordBatch>> {
+        arrow::to_arrow(py, self, schema)
     }
 }

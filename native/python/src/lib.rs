@@ -1,5 +1,6 @@
 //! The native kernel as a Python module: a thin layer over `penstock-wire`.
 
+mod arrow;
 mod batch;
 mod decoder;
 mod errors;
@@ -14,6 +15,8 @@ mod penstock_native {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+    #[pymodule_export]
+    use crate::arrow::RecordBatch;
     #[pymodule_export]
     use crate::batch::Batch;
     #[pymodule_export]

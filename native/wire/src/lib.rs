@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-mod assembly;
 pub mod arrow;
+mod assembly;
 pub mod batch;
 pub mod binary;
 pub mod decoder;

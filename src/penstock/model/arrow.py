@@ -43,6 +43,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import DecodeError, MissingExtraError, SchemaError
@@ -52,6 +53,8 @@ from penstock.model.table import UNCHANGED, Column, Kind, Raw, Table, Type
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from penstock.model.packed import Packed
 
 _ADDED: Final = (
     *("op", "id", "mark", "version", "ordinal"),
@@ -202,6 +205,12 @@ def record_batches(events: Iterable[object], prefix: str = "_") -> list[pyarrow.
             rows = tables[id(event.definition)] = _Rows(event.definition, prefix)
         rows.add(event)
     return [rows.finish() for rows in tables.values()]
+
+
+def packed_batches(packed: Packed, prefix: str = "_") -> list[pyarrow.RecordBatch]:
+    """The same of a batch of the native kernel, which fills the schemas that it asks for."""
+    pa = _pyarrow()
+    return [pa.record_batch(made) for made in packed.to_arrow(partial(schema, prefix=prefix))]
 
 
 class _Rows:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.model.batch import Event, EventBatch, Record, RecordFormat
 from penstock.model.lines import json_lines
 from penstock.model.mark import Checkpoint, Mark
+from penstock.model.table import Table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,6 +34,7 @@ class Packed(Protocol):
     def size(self) -> int: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Event]: ...
+    def to_arrow(self, schema: Callable[[Table], pyarrow.Schema]) -> Sequence[object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class PackedBatch:
         """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says."""
         from penstock.model import arrow
 
-        return arrow.record_batches(tuple(self), prefix)
+        return arrow.packed_batches(self.packed, prefix)
 
     def select(self, keep: Callable[[Event], bool]) -> EventBatch:
         """The same batch with only the events that ``keep`` says; nothing else changes."""
