@@ -31,7 +31,7 @@ def write(value: bytes | None) -> bytes:
 @given(st.lists(st.one_of(st.none(), st.binary()), min_size=1, max_size=5))
 def test_what_the_server_writes_is_read_back(values: list[bytes | None]) -> None:
     line = b"\t".join(write(value) for value in values) + b"\n"
-    assert read_copy_row(line, len(values)) == tuple(values)
+    assert read_copy_row(line, len(values)) == values
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_what_the_server_writes_is_read_back(values: list[bytes | None]) -> None
     ],
 )
 def test_examples(line: bytes, row: tuple[Raw, ...]) -> None:
-    assert read_copy_row(line, 2) == row
+    assert read_copy_row(line, 2) == list(row)
 
 
 def test_a_table_without_columns() -> None:
-    assert read_copy_row(b"\n", 0) == ()
-    assert read_copy_row(b"\n", 1) == (b"",)
+    assert read_copy_row(b"\n", 0) == []
+    assert read_copy_row(b"\n", 1) == [b""]
 
 
 @pytest.mark.parametrize("line", [b"1\n", b"1\t2\t3\n", b"1\t2", b"", b"1\t2\\\n"])

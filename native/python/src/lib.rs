@@ -2,6 +2,7 @@
 
 mod arrow;
 mod batch;
+mod copy;
 mod decoder;
 mod errors;
 mod objects;
@@ -19,6 +20,8 @@ mod penstock_native {
     use crate::arrow::RecordBatch;
     #[pymodule_export]
     use crate::batch::Batch;
+    #[pymodule_export]
+    use crate::copy::Copy;
     #[pymodule_export]
     use crate::decoder::Decoder;
     #[pymodule_export]

@@ -14,23 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.failpoints import Failpoint
-from penstock.model import (
-    Batch,
-    Change,
-    Event,
-    EventBatch,
-    Mark,
-    Origin,
-    SnapshotBegin,
-    SnapshotEnd,
-)
-from penstock.model.stream import snapshot_mark, snapshot_stream
+from penstock.model import Batch, Checkpoint
 from penstock.sources.postgres import position
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.parts import Parts
 from penstock.sources.postgres.readers import Readers, Task
-from penstock.sources.postgres.wire.copytext import read_copy_row
-from penstock.sources.postgres.wire.lsn import format_lsn
+from penstock.sources.postgres.wire.copies import CopyDecoder, make_copy_decoder
 
 
 @dataclass(slots=True)
@@ -114,7 +103,7 @@ class Snapshot:
     ) -> None:
         self._readers = readers
         self._publication = publication
-        self._source = {"type": "postgres", "database": database, "lsn": format_lsn(at)}
+        self._database = database
         self._at = at
         self._hit = hit
         self._due = due
@@ -146,32 +135,27 @@ class Snapshot:
     async def _table(self, due: Due, shape: Published, progress: Progress) -> AsyncIterator[Batch]:
         """One table's rows. A block is held back until the next is there, so that the last rows
         come with the end and the checkpoint."""
-        table, stream = shape.table, snapshot_stream(due.table.text)
-        origin = Origin(
-            snapshot_mark(table.text, due.attempt),
-            None,
-            self._at - 1,  # all that it shows was committed before
-            self._source,
-        )
-        events: list[Event] = [SnapshotBegin(table, due.attempt)]
         self._hit(Failpoint.SNAPSHOT_BEGUN)
-        arity = len(table.columns)
-        rows_read = size = 0
-        last: Mark | None = None
-        while lines := await asyncio.to_thread(self._readers.next, due.table):
-            if last is not None:
-                yield EventBatch(stream, events, last, None, size)
-                events = []
-            size = sum(map(len, lines))
-            events += [
-                Change("read", table, origin, number, None, read_copy_row(line, arity))
-                for number, line in enumerate(lines, rows_read)
-            ]
-            rows_read += len(lines)
-            last = Mark(origin.mark, rows_read - 1)
-            progress.rows += len(lines)
+        attempt, at = due.attempt, self._at
+        decoder = make_copy_decoder(shape.table, attempt, at=at, database=self._database)
+        held: list[bytes] = []
+        while block := await asyncio.to_thread(self._readers.next, due.table):
+            if held:
+                yield await self._decode(decoder, held, progress)
+            held = block
             self._hit(Failpoint.SNAPSHOT_BLOCK)
-        events.append(SnapshotEnd(table, due.attempt, rows_read))
-        checkpoint = position.snapshot_checkpoint(table.text, due.attempt, self._at)
         self._hit(Failpoint.SNAPSHOT_READ)
-        yield EventBatch(stream, events, last, checkpoint, size)
+        end = position.snapshot_checkpoint(due.table.text, attempt, at)
+        yield await self._decode(decoder, held, progress, end)
+
+    async def _decode(
+        self,
+        decoder: CopyDecoder,
+        block: list[bytes],
+        progress: Progress,
+        end: Checkpoint | None = None,
+    ) -> Batch:
+        before = decoder.rows
+        batch = await asyncio.to_thread(decoder.feed, block, end)
+        progress.rows += decoder.rows - before
+        return batch

@@ -1,0 +1,70 @@
+//! The reader of copied rows, as Python holds it.
+
+use std::sync::Arc;
+
+use penstock_wire::copy::{self, Format};
+use penstock_wire::frames;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::batch::Batch;
+use crate::errors;
+use crate::shape::Shape;
+
+/// Turns one table's copied rows into the batches of its snapshot.
+///
+/// Parameters
+/// ----------
+/// stream, attempt: which snapshot it is.
+/// at: all that the rows show was committed before.
+/// binary: whether the rows come in binary format.
+#[pyclass(module = "penstock_native")]
+pub struct Copy {
+    inner: copy::Copy,
+    tables: Arc<Vec<Py<PyAny>>>,
+}
+
+#[pymethods]
+impl Copy {
+    #[new]
+    #[pyo3(signature = (shape, *, stream, database, attempt, at, binary))]
+    fn new(
+        py: Python<'_>,
+        shape: &Shape,
+        stream: &str,
+        database: &str,
+        attempt: u32,
+        at: u64,
+        binary: bool,
+    ) -> Self {
+        let format = if binary { Format::Binary } else { Format::Text };
+        Self {
+            inner: copy::Copy::new(stream, database, &shape.inner, attempt, at, format),
+            tables: Arc::new(vec![shape.table.clone_ref(py)]),
+        }
+    }
+
+    /// The rows of a list of payloads, or of CopyData messages as they stand in the stream. Raises
+    /// ProtocolError.
+    fn read(&mut self, py: Python<'_>, data: &Bound<'_, PyAny>, end: bool) -> PyResult<Batch> {
+        let inner = &mut self.inner;
+        let batch = if let Ok(messages) = data.cast::<PyBytes>() {
+            let messages = messages.as_bytes();
+            py.detach(|| inner.read(&frames::payloads(messages)?, end))
+        } else {
+            let list: Vec<Bound<'_, PyBytes>> = data.cast::<PyList>()?.extract()?;
+            let payloads: Vec<&[u8]> = list.iter().map(|payload| payload.as_bytes()).collect();
+            py.detach(|| inner.read(&payloads, end))
+        };
+        Ok(Batch {
+            inner: Arc::new(batch.map_err(|error| errors::protocol(py, &error))?),
+            tables: Arc::clone(&self.tables),
+        })
+    }
+
+    /// How many rows were read.
+    #[getter]
+    fn rows(&self) -> u64 {
+        self.inner.rows()
+    }
+}
