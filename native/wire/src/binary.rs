@@ -155,8 +155,14 @@ mod tests {
         assert_eq!(float8(0.00001), "1e-05");
         assert_eq!(float8(5e-324), "5e-324");
         // Equally near: the even one.
-        assert_eq!(float8(2_251_799_813_685_247.25), "2.2517998136852472e+15");
-        assert_eq!(float8(2_251_799_813_685_247.75), "2.2517998136852478e+15");
+        assert_eq!(
+            float8(2_251_799_813_685_247.0 + 0.25),
+            "2.2517998136852472e+15"
+        );
+        assert_eq!(
+            float8(2_251_799_813_685_247.0 + 0.75),
+            "2.2517998136852478e+15"
+        );
         // ...990 lies half-way to the next float.
         assert_eq!(float8(18_014_398_509_481_992.0), "1.8014398509481992e+16");
         assert_eq!(shown(700, &1e6f32.to_be_bytes()), "1e+06");
