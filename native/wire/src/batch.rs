@@ -291,13 +291,13 @@ impl Batch {
     /// Take away what was there at that moment; what came since then stays.
     pub fn split(&mut self, at: Extent) -> Batch {
         let mut rest = Self::new(Arc::clone(&self.stream), Arc::clone(&self.database));
+        rest.size = self.size - at.size;
+        self.size = at.size;
         if at.events < self.events.len() {
             rest.events = self.events.split_off(at.events);
             rest.bytes = self.bytes.split_off(at.bytes);
             rest.origins = self.origins.split_off(at.origins);
             rest.counts = self.counts.split_off(at.counts);
-            rest.size = self.size - at.size;
-            self.size = at.size;
             let mut moved = vec![None; self.tables.len()];
             let tables = &self.tables;
             let mut table_of = |index: &mut u32| {
