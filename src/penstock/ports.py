@@ -165,8 +165,8 @@ class Sink(Protocol):
 class Format(Protocol):
     """Makes records of changes. Pure.
 
-    Optional: ``native``, the name of the same format in the native kernel, which then makes the
-    same bytes without asking this one.
+    Optional: ``native``, which a class says of itself alone: the name of the same format in the
+    native kernel, which then makes the same bytes without asking this one.
     """
 
     @property

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use penstock_wire::batch;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::arrow;
 use crate::objects::Events;
+use crate::{json, loads};
 
 /// Events of one stream, packed. `penstock.model.PackedBatch` is its face.
 #[pyclass(frozen, module = "penstock_native")]
@@ -55,6 +57,21 @@ impl Batch {
     #[getter]
     fn position(&self) -> Option<u64> {
         self.inner.position
+    }
+
+    /// The records of a format (by its name here) as JSON lines.
+    fn lines<'py>(&self, py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyBytes>> {
+        json::lines(py, &self.inner, format)
+    }
+
+    /// The records of a format as tuples `(topic, key, value, headers)`.
+    fn records<'py>(&self, py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyList>> {
+        json::records(py, &self.inner, format)
+    }
+
+    /// What a target that can COPY takes (`penstock.model.Batch.loads`).
+    fn loads<'py>(&self, py: Python<'py>, least: usize) -> PyResult<Bound<'py, PyList>> {
+        loads::loads(py, self, least)
     }
 
     /// Size in wire bytes.

@@ -5,6 +5,8 @@ mod batch;
 mod copy;
 mod decoder;
 mod errors;
+mod json;
+mod loads;
 mod objects;
 mod shape;
 

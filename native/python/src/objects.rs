@@ -93,6 +93,14 @@ impl Events {
         })
     }
 
+    /// The event of that index.
+    pub fn at(&mut self, py: Python<'_>, index: usize) -> PyResult<Py<PyAny>> {
+        let batch = Arc::clone(&self.batch);
+        let event = batch.events.get(index);
+        let event = event.ok_or_else(|| PyIndexError::new_err("an event beyond the last"))?;
+        self.object(py, event)
+    }
+
     fn object(&mut self, py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
         let model = self.model;
         match *event {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.model.batch import Event, EventBatch, Record, RecordFormat
 from penstock.model.lines import json_lines
@@ -34,6 +34,9 @@ class Packed(Protocol):
     def size(self) -> int: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Event]: ...
+    def lines(self, format: str) -> bytes: ...
+    def records(self, format: str) -> list[tuple[str, bytes | None, bytes | None, Any]]: ...
+    def loads(self, least: int) -> list[Event | Load]: ...
     def to_arrow(self, schema: Callable[[Table], pyarrow.Schema]) -> Sequence[object]: ...
 
 
@@ -81,17 +84,19 @@ class PackedBatch:
 
     def records(self, format: RecordFormat) -> Iterable[Record]:
         """Key and value bytes, for brokers."""
-        return format.records(self)
+        name = _native(format)
+        if name is None:
+            return format.records(self)
+        return map(Record._make, self.packed.records(name))
 
     def lines(self, format: RecordFormat) -> bytes:
         """The records as JSON lines (:mod:`penstock.model.lines`), for files."""
-        return json_lines(format.records(self))
+        name = _native(format)
+        return json_lines(format.records(self)) if name is None else self.packed.lines(name)
 
     def loads(self, least: int) -> Iterable[Event | Load]:
         """Loads of new rows, and the rest as objects."""
-        from penstock.model.loads import loads
-
-        return loads(tuple(self), least)
+        return self.packed.loads(least)
 
     def to_arrow(self, prefix: str = "_") -> list[pyarrow.RecordBatch]:
         """The changes as record batches, one per table, as :mod:`penstock.model.arrow` says."""
@@ -107,3 +112,10 @@ class PackedBatch:
     def with_checkpoint(self, checkpoint: Checkpoint | None) -> PackedBatch:
         """The same events with another checkpoint."""
         return PackedBatch(self.packed, checkpoint)
+
+
+def _native(format: RecordFormat) -> str | None:
+    """By which name the native kernel knows the format. A class that refines one that it knows
+    does not say so, and may do what it likes."""
+    name: str | None = vars(type(format)).get("native")
+    return name

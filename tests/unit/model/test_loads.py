@@ -72,14 +72,15 @@ def test_runs_of_each_table_end_at_its_other_changes() -> None:
 
 def test_ends_of_transactions_that_are_all_loads_are_left_out() -> None:
     insert, delete = change("insert", A), change("delete", A)
-    events = [BEGIN, insert, END, BEGIN, insert, END, BEGIN, delete, END, BEGIN, END]
+    events: list[Event] = [BEGIN, insert, END, BEGIN, insert, END, BEGIN, delete, END, BEGIN, END]
     assert shown(given_of(events)) == ["a2", "delete a", "TransactionEnd"]
 
 
 def test_shapes_and_the_end_of_a_snapshot_come_after_all_before_them() -> None:
     read = change("read", A)
     changed = SchemaChange(None, B)
-    assert shown(given_of([read, read, changed, read, SnapshotEnd(A, 1, 3)])) == [
+    events: list[Event] = [read, read, changed, read, SnapshotEnd(A, 1, 3)]
+    assert shown(given_of(events)) == [
         "a2",
         "SchemaChange",
         "read a",
