@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from penstock import registry
 from penstock.component import Component
 from penstock.errors import ConfigError
 from penstock.model import Operation
+from penstock.pipeline.chain import AnyTransform
 from penstock.pipeline.observe import Report, Status
 from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Finding, Source, Store
@@ -47,6 +48,7 @@ class App:
     retries: how often a failing handler is called again.
     retry_for: seconds over which those retries are spread.
     drain_timeout: seconds that a stop waits for the handlers.
+    transforms: applied before the handlers, in order, as in :class:`penstock.Pipeline`.
 
     Example
     -------
@@ -73,6 +75,7 @@ class App:
         retries: int = 5,
         retry_for: float = 30.0,
         drain_timeout: float = 25.0,
+        transforms: Iterable[AnyTransform] = (),
     ) -> None:
         self.name = name
         self._source = source
@@ -81,6 +84,7 @@ class App:
         self._snapshot = snapshot
         self._policy = Policy(concurrency, on_failure, max_parked, retries, retry_for)
         self._drain_timeout = drain_timeout
+        self._transforms = tuple(transforms)
         self._handlers: list[Handler] = []
         self._messages: list[Handler] = []
 
@@ -173,15 +177,17 @@ class App:
     @cached_property
     def pipeline(self) -> Pipeline:
         """The pipeline behind the App, made when first asked for. Raises ConfigError."""
-        sink, source = self.sink(), self._made_source()
-        sink.describe = getattr(source, "describe", None)
-        return Pipeline(
+        sink = self.sink()
+        pipeline = Pipeline(
             self.name,
-            source,
+            self._made_source(),
             [sink],
-            store=self.open_store(self._store),
+            self._transforms,
+            self.open_store(self._store),
             drain_timeout=self._drain_timeout,
         )
+        sink.describe = pipeline.tables
+        return pipeline
 
     def _made_source(self) -> Any:
         chosen: dict[str, Any] = {}

@@ -28,7 +28,7 @@ def from_file(path: str | os.PathLike[str]) -> Pipeline:
         config.name,
         source=config.source,
         sinks=config.sinks,
-        transforms=[transform.build() for transform in config.transforms],
+        transforms=config.transforms,
         store=config.store and config.store.get_secret_value(),
     )
 

@@ -19,6 +19,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from penstock.failpoints import Failpoints
 from penstock.model import Barrier, Batch, Change, Checkpoint, Mark, Record
+from penstock.model.pattern import ColumnPattern
+from penstock.model.projection import Projection
 
 
 class Clock(Protocol):
@@ -108,7 +110,11 @@ class Source(Protocol):
     ``covers`` and ``meet`` are pure and work before ``open``. Optional: ``authority()``, the
     seconds for which our hold on the source is still certain; ``waiting()``, whether it has data
     that we have not received; ``check(context)``, ``status(context)``, ``teardown(context)``,
-    which work without ``open`` and give findings, figures, and what was removed.
+    which work without ``open`` and give findings, figures, and what was removed;
+    ``describe(context)``, the captured tables as they are today, none where ``check`` tells why;
+    ``project(projection_of)``, told before ``open``: the rows of a table leave the source as its
+    :class:`~penstock.model.projection.Projection` says, which is made for each of its versions
+    before that version's first row (None: as they are). A source without it is projected later.
     """
 
     def covers(self, checkpoint: Checkpoint, mark: Mark) -> bool:
@@ -185,6 +191,23 @@ class Transform(Protocol):
 
     def apply(self, batch: Batch) -> Batch:
         """The batch that goes on."""
+
+
+class Rule(Protocol):
+    """A transform that is data: what it does to a row depends on the table alone.
+
+    Rules that stand before all other transforms are applied where rows are decoded.
+    """
+
+    @property
+    def patterns(self) -> Sequence[ColumnPattern]:
+        """The columns that it names, as they are called at its place."""
+
+    def project(self, projection: Projection) -> Projection:
+        """What this rule makes of what the rules before it leave of a table.
+
+        Raises SchemaError where it does not fit the table.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,11 @@ FORMATS: Final = {
     "change": "penstock.formats.change:ChangeFormat",
     "row": "penstock.formats.row:RowFormat",
 }
-TRANSFORMS: Final[dict[str, str]] = {}
+TRANSFORMS: Final = {
+    "mask": "penstock.transforms.mask:Mask",
+    "rename": "penstock.transforms.rename:Rename",
+    "select": "penstock.transforms.select:Select",
+}
 STORES: Final = {
     "memory": "penstock.stores.memory:MemoryStore",
     "sql": "penstock.stores.sql:SqlStore",

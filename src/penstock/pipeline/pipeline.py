@@ -15,13 +15,13 @@ from typing import Any, Final, cast
 
 from penstock import registry
 from penstock.errors import ConfigError, SourceError, StoreError
-from penstock.model import Checkpoint, Mark
+from penstock.model import Checkpoint, Mark, Table
 from penstock.model.stream import MAIN
-from penstock.pipeline.functions import ChangeFunction, FunctionTransform
+from penstock.pipeline.chain import AnyTransform, Chain
 from penstock.pipeline.observe import Report, SinkMeter, SinkStatus, State, Status
 from penstock.pipeline.runner import Runner
-from penstock.pipeline.state import Start
-from penstock.ports import Context, Finding, Format, Parked, Saved, Sink, Source, Store, Transform
+from penstock.pipeline.state import Start, known_columns
+from penstock.ports import Context, Finding, Format, Parked, Saved, Sink, Source, Store
 
 _NAME: Final = re.compile("[a-z0-9_]{1,54}")
 
@@ -36,7 +36,8 @@ class Pipeline:
         of :class:`penstock.ports.Source`.
     sinks: configurations (``Jsonl(path=…)``) or objects with the methods of
         :class:`penstock.ports.Sink`.
-    transforms: applied in order; functions get a Change and give one, several, or None.
+    transforms: applied in order: configurations (``Mask(columns=…)``), functions that get a
+        Change and give one, several, or None, or any :class:`penstock.ports.Transform`.
     store: where state survives: None for a SQLite file in the user's state folder, a path or URL,
         or any :class:`penstock.ports.Store`.
     context: clock, random numbers and failpoints, for tests.
@@ -52,7 +53,7 @@ class Pipeline:
         name: str,
         source: Any,
         sinks: Sequence[Any],
-        transforms: Iterable[Transform | ChangeFunction] = (),
+        transforms: Iterable[AnyTransform] = (),
         store: Any = None,
         *,
         context: Context | None = None,
@@ -64,9 +65,8 @@ class Pipeline:
         self.store = _store(store)
         self.context = replace(context or Context(name), pipeline=name)
         self.drain_timeout = drain_timeout
-        self.transforms = [
-            part if hasattr(part, "apply") else FunctionTransform(part) for part in transforms
-        ]
+        self.transforms = tuple(transforms)
+        self._chain = Chain(self.transforms)
         self.sinks: dict[str, tuple[Sink, Context]] = {}
         self._starts: dict[str, Start | None] = {}
         for sink in sinks:
@@ -157,7 +157,7 @@ class Pipeline:
             self.source,
             self.sinks,
             self._starts,
-            self.transforms,
+            self._chain,
             self.store,
             self.context,
             until_caught_up=until_caught_up,
@@ -216,7 +216,25 @@ class Pipeline:
             ask = getattr(part, "check", None)
             if ask is not None:
                 findings.extend(await ask(context))
+        if self._chain.names_columns:
+            chain = await self._remembered_chain()
+            findings += [
+                Finding("error", misfit.message, misfit.hint)
+                for misfit in await chain.misfits(self.source, self.context)
+            ]
         return findings
+
+    async def tables(self, context: Context) -> list[Table]:
+        """The source's tables of today as they are behind the rules among the transforms that
+        come first; none where the source cannot tell."""
+        return await (await self._remembered_chain()).tables(self.source, context)
+
+    async def _remembered_chain(self) -> Chain:
+        """The transforms with what the store knows of tables, apart from those that may run."""
+        chain = Chain(self.transforms)
+        saved = await self.store.peek(replace(self.context, component="store"))
+        chain.remember(known_columns(saved))
+        return chain
 
     def status(self) -> Status:
         """State, lag, retained log, and how far each sink is; also while another process runs."""

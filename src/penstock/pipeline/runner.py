@@ -17,13 +17,14 @@ from penstock.errors import (
 from penstock.failpoints import Failpoint
 from penstock.model import Barrier, Checkpoint
 from penstock.model.stream import MAIN, snapshot_table
+from penstock.pipeline.chain import Chain
 from penstock.pipeline.lanes import Lane
 from penstock.pipeline.ledger import Ledger
 from penstock.pipeline.observe import Meter, SinkMeter, State
 from penstock.pipeline.passage import Passage
 from penstock.pipeline.retry import Policy, policy, waits
 from penstock.pipeline.state import Memory, Start, reconcile
-from penstock.ports import Context, Sink, Source, Store, Transform
+from penstock.ports import Context, Sink, Source, Store
 
 STUCK_AFTER: Final = 300.0
 """Seconds without progress, while the server has data for us, until the pipeline gives up."""
@@ -50,7 +51,7 @@ class Runner:
         source: Source,
         sinks: Mapping[str, tuple[Sink, Context]],
         starts: Mapping[str, Start | None],
-        transforms: Sequence[Transform],
+        transforms: Chain,
         store: Store,
         context: Context,
         *,
@@ -79,6 +80,7 @@ class Runner:
         self._source = source
         self._starts = starts
         self._transforms = transforms
+        transforms.attach(source)
         self._store = store
         self._context = context
         self._until_caught_up = until_caught_up
@@ -177,23 +179,39 @@ class Runner:
         self._memory, states = reconcile(
             self._source, self._store, saved, self._starts, own, keepers
         )
+        self._transforms.remember(self._memory.known)
         self.ledger.states.update(states)
         await self._store.save(
             {(lane.name, MAIN): self.ledger.state(lane.name, MAIN) for lane in self._lanes}
         )
 
-    async def _open_source(self) -> None:
+    async def _open_source(self) -> Memory:
         memory = self._memory
         assert memory is not None
         await self._ask_again()
         memory.advance(self.ledger.states)
         for lane in self._lanes:
             lane.passage = Passage(self._source, memory.of(lane.name), memory.finished(lane.name))
+        await self._fit_rules(memory)
         await self._source.open(replace(self._context, component="source"), memory)
         if self._until_caught_up and self._target is None:
             self._target = await self._source.head()
         if not self._stopping.is_set():
             self.state = "running"
+        return memory
+
+    async def _fit_rules(self, memory: Memory) -> None:
+        """Hold the rules against the source's tables before the first row is read."""
+        for misfit in await self._transforms.misfits(self._source, self._context):
+            raise misfit
+        await self._save_known(memory)
+
+    async def _save_known(self, memory: Memory) -> None:
+        """What rules leave out depends on the columns known before: they are not to be forgotten
+        once a row has passed."""
+        if self._transforms.news:
+            await memory.save_known(self._transforms.known)
+            self._transforms.saved()
 
     async def _ask_again(self) -> None:
         """A sink that was given up in its commit may have more than the ledger knows."""
@@ -241,15 +259,15 @@ class Runner:
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read(self) -> None:
-        await self._open_source()
+        memory = await self._open_source()
         if self._reached():
             return
         async for item in self._source.batches():
             if isinstance(item, Barrier):
                 await self._wait_saved()
                 continue
-            for transform in self._transforms:
-                item = transform.apply(item)
+            item = self._transforms.apply(item)
+            await self._save_known(memory)
             if self.state in ("running", "snapshot"):
                 self.state = "snapshot" if snapshot_table(item.stream) else "running"
             sequence = self.ledger.admit(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from penstock.errors import ConfigError, GapError, StateMismatchError
 from penstock.model import Checkpoint
@@ -13,6 +13,8 @@ from penstock.ports import Saved, Source, Store, StreamState
 
 Start = Literal["snapshot", "now"]
 
+_KNOWN: Final = "known_columns"
+
 
 class Memory:
     """What the store and the sinks remember of a pipeline (:class:`penstock.ports.SourceState`).
@@ -20,6 +22,10 @@ class Memory:
     Parameters
     ----------
     positions: per (sink, stream) where that sink stands.
+
+    Attributes
+    ----------
+    known: what the rules know of tables (:class:`penstock.pipeline.projector.Projector`).
     """
 
     def __init__(
@@ -30,7 +36,8 @@ class Memory:
         facts: Mapping[str, Any],
         positions: Mapping[Key, Checkpoint],
     ) -> None:
-        self.facts = facts
+        self.facts = {name: fact for name, fact in facts.items() if name != _KNOWN}
+        self.known: Sequence[Mapping[str, Sequence[str]]] = facts.get(_KNOWN, ())
         self._source = source
         self._store = store
         self._sinks = sinks
@@ -48,8 +55,16 @@ class Memory:
 
     async def save(self, facts: Mapping[str, Any]) -> None:
         """Replace the source's own state, durably."""
-        await self._store.save(facts=facts)
+        await self._save(facts, self.known)
         self.facts = dict(facts)
+
+    async def save_known(self, known: Sequence[Mapping[str, Sequence[str]]]) -> None:
+        """Replace what the rules know of tables, one entry a projector, durably."""
+        await self._save(self.facts, known)
+        self.known = known
+
+    async def _save(self, facts: Mapping[str, Any], known: Sequence[Any]) -> None:
+        await self._store.save(facts={**facts, _KNOWN: list(known)} if known else facts)
 
     def advance(self, states: Mapping[Key, StreamState]) -> None:
         """Take over how far the ledger has come."""
@@ -69,6 +84,12 @@ class Memory:
             for stream in self.of(sink)
             if snapshot_table(stream) is not None and stream not in start
         )
+
+
+def known_columns(saved: Saved | None) -> Sequence[Mapping[str, Sequence[str]]]:
+    """What :meth:`Memory.save_known` saved."""
+    known: Sequence[Mapping[str, Sequence[str]]] = saved.facts.get(_KNOWN, ()) if saved else ()
+    return known
 
 
 def reconcile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from penstock.component import Component
 from penstock.errors import ConfigError
 from penstock.model import OPERATIONS, Batch, Change, Operation
+from penstock.pipeline.chain import AnyTransform
 from penstock.ports import Source, Store
 from penstock.sourcing import Snapshot, configured
 from penstock.streaming.portal import Portal
@@ -28,6 +29,7 @@ def stream(
     autocommit: bool = True,
     store: Store | str | Path | None = None,
     until_caught_up: bool = False,
+    transforms: Iterable[AnyTransform] = (),
 ) -> Stream:
     """Changes, to loop over: ``with`` and ``for``, or ``async with`` and ``async for``.
 
@@ -43,6 +45,7 @@ def stream(
     autocommit: False leaves it to ``commit()`` to say what is done.
     store: where a durable stream's state survives, as in :class:`penstock.Pipeline`.
     until_caught_up: end after what was committed before the start, instead of waiting for more.
+    transforms: applied before the loop, in order, as in :class:`penstock.Pipeline`.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def stream(
         operations=frozenset(operations or OPERATIONS),
         autocommit=autocommit,
         until_caught_up=until_caught_up,
+        transforms=transforms,
     )
     return Stream(session)
 

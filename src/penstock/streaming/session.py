@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from penstock.errors import ConfigError, PenstockError
 from penstock.model import OPERATIONS, Batch, Change, Event, Mark
+from penstock.pipeline.chain import AnyTransform
 from penstock.pipeline.observe import Report
 from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Source, Store
@@ -34,9 +36,12 @@ class Session:
         operations: frozenset[str],
         autocommit: bool,
         until_caught_up: bool,
+        transforms: Iterable[AnyTransform] = (),
     ) -> None:
         self._handover = Handover(source, manual=not autocommit)
-        self._pipeline = Pipeline(name, self._handover.source, [self._handover.sink], store=store)
+        self._pipeline = Pipeline(
+            name, self._handover.source, [self._handover.sink], transforms, store
+        )
         self._operations = operations
         self._autocommit = autocommit
         self._until_caught_up = until_caught_up

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from penstock.component import Secret
 from penstock.errors import ConfigError, ConnectionLostError, PrivilegeError, SourceError
 from penstock.model import Column, Kind, Table, Type
-from penstock.sources.postgres import catalog
+from penstock.model.pattern import matches
 from penstock.sources.postgres.config import Postgres
 from penstock.sources.postgres.connection import Server, literal, quote
 from penstock.sources.postgres.facts import Captured, Facts, Shape
@@ -214,7 +214,7 @@ def test_a_refusal_says_what_to_do(
     ],
 )
 def test_patterns(pattern: str, table: str, fits: bool) -> None:
-    assert catalog.matches(pattern, table) is fits
+    assert matches(pattern, table) is fits
 
 
 def test_names_are_quoted() -> None:

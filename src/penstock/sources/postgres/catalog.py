@@ -6,7 +6,6 @@ for what the log leaves out (:class:`~penstock.sources.postgres.wire.relations.R
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from typing import Final
 
 from penstock.errors import ConfigError
 from penstock.model import Table, Type, qualified
+from penstock.model.pattern import matches
 from penstock.sources.postgres.connection import Connection, quote, rows
 from penstock.sources.postgres.wire.messages import Relation, RelationColumn
 from penstock.sources.postgres.wire.relations import ColumnFacts, RelationFacts, make_table
@@ -54,14 +54,6 @@ class Relkind:
         """The quoted name; ONLY keeps a plain table's inheritance children out."""
         name = f"{quote(self.schema)}.{quote(self.name)}"
         return name if self.partitioned else f"ONLY {name}"
-
-
-def matches(pattern: str, table: str) -> bool:
-    """Whether a pattern (``schema.table``, ``*`` for any characters) names a table."""
-    expression = "".join(
-        ".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", pattern)
-    )
-    return re.fullmatch(expression, table, re.DOTALL) is not None
 
 
 def wanted(patterns: Sequence[str], schema: str, name: str) -> bool:

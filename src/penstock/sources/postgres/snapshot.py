@@ -15,6 +15,7 @@ from typing import Any
 
 from penstock.failpoints import Failpoint
 from penstock.model import Batch, Checkpoint
+from penstock.model.projection import ProjectionOf, whole
 from penstock.sources.postgres import position
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.parts import Parts
@@ -90,6 +91,7 @@ class Snapshot:
     readers: with their locks and their snapshot; closed by who made them.
     at: all that the rows show was committed before.
     hit: called at each failpoint.
+    projection_of: what goes on of a table.
     """
 
     def __init__(
@@ -100,12 +102,14 @@ class Snapshot:
         database: str,
         at: int,
         hit: Callable[[Failpoint], None],
+        projection_of: ProjectionOf = whole,
     ) -> None:
         self._readers = readers
         self._publication = publication
         self._database = database
         self._at = at
         self._hit = hit
+        self._projection_of = projection_of
         self._due = due
         self.progress: Progress | None = None
 
@@ -137,7 +141,10 @@ class Snapshot:
         come with the end and the checkpoint."""
         self._hit(Failpoint.SNAPSHOT_BEGUN)
         attempt, at = due.attempt, self._at
-        decoder = make_copy_decoder(shape.table, attempt, at=at, database=self._database)
+        projection = self._projection_of(shape.table)
+        decoder = make_copy_decoder(
+            shape.table, attempt, at=at, database=self._database, projection=projection
+        )
         held: list[bytes] = []
         while block := await asyncio.to_thread(self._readers.next, due.table):
             if held:

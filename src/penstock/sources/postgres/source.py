@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,7 @@ from penstock.model import (
     SchemaChange,
     Table,
 )
+from penstock.model.projection import ProjectionOf, whole
 from penstock.model.stream import MAIN, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
@@ -68,6 +70,7 @@ class PostgresSource:
         self._failure: tuple[int, str] | None = None
         self._random_name = publication.TEMPORARY + secrets.token_hex(4)
         self._hold_until = float("inf")
+        self._projection_of: ProjectionOf = whole
 
     def covers(self, checkpoint: Checkpoint, mark: Mark) -> bool:
         """Whether reading from ``checkpoint`` on would not show ``mark`` again."""
@@ -76,6 +79,10 @@ class PostgresSource:
     def meet(self, a: Checkpoint, b: Checkpoint) -> Checkpoint:
         """The checkpoint that comes first."""
         return position.meet(a, b)
+
+    def project(self, projection_of: ProjectionOf) -> None:
+        """From the next opening on, let go on of each table what its projection says."""
+        self._projection_of = projection_of
 
     async def open(self, context: Context, state: SourceState) -> None:
         """Connect, judge what is there, make what is missing, and take hold of the slot.
@@ -172,7 +179,13 @@ class PostgresSource:
 
     async def _copy(self, session: Session, plan: Plan, readers: Readers) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
-            readers, plan.due, plan.facts.publication, plan.database, plan.due_at, self._hit
+            readers,
+            plan.due,
+            plan.facts.publication,
+            plan.database,
+            plan.due_at,
+            self._hit,
+            self._projection_of,
         )
         async for batch in snapshot.batches():
             yield batch
@@ -189,6 +202,7 @@ class PostgresSource:
             wanted=lambda schema, name: catalog.wanted(patterns, schema, name),
             messages=None if "*" in messages else messages,
             known=plan.facts.rewind(plan.start),
+            projection_of=self._projection_of,
         )
         context, state = self._context, self._state
         self._watch = watch = Watch(self.config, session, context, state, plan.facts)
@@ -210,7 +224,7 @@ class PostgresSource:
                 await session.blocking(catalog.relation_facts, session.control, decoder.needs)
             )
             batches += decoder.feed([])
-        await self._remember_tables(facts, batches)
+        await self._remember_tables(facts, batches, decoder.shapes)
         return batches
 
     def _passing(self, batches: Sequence[Batch]) -> Iterator[Batch]:
@@ -249,13 +263,15 @@ class PostgresSource:
             self._target = None
         return batch
 
-    async def _remember_tables(self, facts: Facts, batches: Sequence[Batch]) -> None:
+    async def _remember_tables(
+        self, facts: Facts, batches: Sequence[Batch], seen: deque[Table]
+    ) -> None:
         """Save new shapes before anything depends on them; one save for many."""
         shapes: list[Table] = []
         news = False
         for batch in batches:
-            if isinstance(first := next(iter(batch), None), SchemaChange):
-                shapes.append(first.after)  # a batch is split at a SchemaChange
+            if isinstance(next(iter(batch), None), SchemaChange):
+                shapes.append(seen.popleft())  # a batch is split at a SchemaChange
             if shapes and batch.last is not None:  # the row that showed them
                 row = next(e for e in batch if isinstance(e, Change | Message))
                 for table in shapes:

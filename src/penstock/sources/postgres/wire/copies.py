@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from penstock import kernel
@@ -15,10 +17,12 @@ from penstock.model import (
     Mark,
     Origin,
     PackedBatch,
+    Raw,
     SnapshotBegin,
     SnapshotEnd,
     Table,
 )
+from penstock.model.projection import Projection
 from penstock.model.stream import snapshot_mark, snapshot_stream
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.lsn import format_lsn
@@ -47,8 +51,21 @@ class CopyDecoder(Protocol):
 class PythonCopyDecoder:
     """The Python kernel's :class:`CopyDecoder`; :func:`make_copy_decoder` explains."""
 
-    def __init__(self, table: Table, attempt: int, *, at: int, database: str) -> None:
+    def __init__(
+        self,
+        table: Table,
+        attempt: int,
+        *,
+        at: int,
+        database: str,
+        projection: Projection | None,
+    ) -> None:
         self.rows = 0
+        self._read: Callable[[bytes], Sequence[Raw]] = partial(
+            read_copy_row, arity=len(table.columns)
+        )
+        if projection is not None:
+            table, self._read = projection.table, projection.after(self._read)
         self._table = table
         self._attempt = attempt
         self._origin = Origin(
@@ -61,14 +78,14 @@ class PythonCopyDecoder:
 
     def feed(self, payloads: list[bytes], end: Checkpoint | None = None) -> EventBatch:
         """Decode; see :meth:`CopyDecoder.feed`."""
-        table, origin, arity = self._table, self._origin, len(self._table.columns)
+        table, origin, read = self._table, self._origin, self._read
         events: list[Event] = []
         if not self._begun:
             self._begun = True
             events.append(SnapshotBegin(table, self._attempt))
         try:
             events += [
-                Change("read", table, origin, number, None, read_copy_row(line, arity))
+                Change("read", table, origin, number, None, read(line))
                 for number, line in enumerate(payloads, self.rows)
             ]
         except ProtocolError as error:
@@ -85,10 +102,19 @@ class PythonCopyDecoder:
 class NativeCopyDecoder:
     """The native kernel's :class:`CopyDecoder`: rows stay packed, and the GIL is let go."""
 
-    def __init__(self, table: Table, attempt: int, *, at: int, database: str) -> None:
+    def __init__(
+        self,
+        table: Table,
+        attempt: int,
+        *,
+        at: int,
+        database: str,
+        projection: Projection | None,
+    ) -> None:
         module = kernel.native()
         self._native = module.Copy(
-            module.Shape(table),
+            module.Shape(table if projection is None else projection.table),
+            projection=projection,
             stream=snapshot_stream(table.text),
             database=database,
             attempt=attempt,
@@ -107,13 +133,21 @@ class NativeCopyDecoder:
         return PackedBatch(self._native.read(payloads, end is not None), end)
 
 
-def make_copy_decoder(table: Table, attempt: int, *, at: int, database: str) -> CopyDecoder:
+def make_copy_decoder(
+    table: Table,
+    attempt: int,
+    *,
+    at: int,
+    database: str,
+    projection: Projection | None = None,
+) -> CopyDecoder:
     """A decoder for one attempt to copy one table.
 
     Parameters
     ----------
     at: the log's position that the snapshot belongs to: all that it shows was committed before.
     database: its name, which formats show.
+    projection: what goes on of the table; None for all.
     """
     make = NativeCopyDecoder if kernel.kernel() == "native" else PythonCopyDecoder
-    return make(table, attempt, at=at, database=database)
+    return make(table, attempt, at=at, database=database, projection=projection)

@@ -7,7 +7,7 @@ so a change is named by its commit position and its number in the transaction.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
@@ -27,6 +27,7 @@ from penstock.model import (
     TransactionBegin,
     TransactionEnd,
 )
+from penstock.model.projection import Projection, ProjectionOf, whole
 from penstock.model.stream import MAIN
 from penstock.sources.postgres.wire.assembly import Assembly
 from penstock.sources.postgres.wire.lsn import format_lsn
@@ -65,6 +66,7 @@ class Decoder:
     messages: prefixes of the logical messages that are wanted; None for all.
     known: tables as they were known before this session.
     max_bytes: how large a batch may get before it is cut inside a transaction.
+    projection_of: what goes on of each version of a table.
 
     A change's ordinal counts all rows, truncated tables and transactional messages that the
     server sent of its transaction, wanted or not.
@@ -80,6 +82,7 @@ class Decoder:
         messages: Collection[str] | None = (),
         known: Iterable[Table] = (),
         max_bytes: int = 1 << 20,
+        projection_of: ProjectionOf = whole,
     ) -> None:
         self.needs: Relation | None = None
         """The relation that :meth:`describe` must be called for before feeding goes on."""
@@ -90,9 +93,9 @@ class Decoder:
         self._max_bytes = max_bytes
 
         self._waiting: Sequence[bytes] = ()
-        self._tables = Tables(wanted, known)
+        self._tables = Tables(wanted, known, projection_of)
         self._undecided: set[int] = set()  # relations without a row since they were announced
-        self._read_as: dict[int, Table | None] = {}  # the others; None where not wanted
+        self._readings: dict[int, Reading] = {}  # of the others
         self._rows: _Direct = {}  # how to read the common row messages, by their first bytes
         self._direct: _Direct = {}  # the same, but empty outside a begun transaction
 
@@ -107,6 +110,11 @@ class Decoder:
         self._begun = False
         self._ordinal = 0
         self._counts: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def shapes(self) -> deque[Table]:
+        """For every SchemaChange in turn the table as the log has it; see :class:`Tables`."""
+        return self._tables.shapes
 
     @property
     def in_transaction(self) -> bool:
@@ -291,13 +299,15 @@ class Decoder:
             self._assembly.close_all()
             self._assembly.events.append(reading.news)
         self._undecided.discard(oid)
-        self._read_as[oid] = reading.table
+        self._readings[oid] = reading
         if reading.table is not None:
-            self._read_direct(oid, reading.table)
+            self._read_direct(oid, reading.table, reading.projection)
 
-    def _read_direct(self, oid: int, table: Table) -> None:
+    def _read_direct(self, oid: int, table: Table, projection: Projection | None) -> None:
         arity = len(table.columns)
         read = row_reader(arity, _HEAD)
+        if projection is not None:
+            table, read = projection.table, projection.after(read)
         tail = oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
         self._rows[b"I" + tail] = ("insert", table, table.text, read)
         self._rows[b"U" + tail] = ("update", table, table.text, read)
@@ -306,16 +316,17 @@ class Decoder:
         for head in [head for head in self._rows if head[1:5] == oid.to_bytes(4, "big")]:
             del self._rows[head]
 
-    def _table(self, oid: int, offset: int) -> Table | None:
-        if oid not in self._read_as:
+    def _reading(self, oid: int, offset: int) -> Reading:
+        if oid not in self._readings:
             raise ProtocolError(f"a row of relation {oid}, which was not described", offset=offset)
-        return self._read_as[oid]
+        return self._readings[oid]
 
     # -- rows
 
     def _row(self, tag: int, oid: int, reader: Reader) -> None:
         origin = self._open("a row")
-        table = self._table(oid, reader.at - 4)
+        reading = self._reading(oid, reader.at - 4)
+        table = reading.shown
         ordinal = self._ordinal
         self._ordinal += 1
         if table is None:
@@ -325,7 +336,7 @@ class Decoder:
         old: list[Raw] | None = None
         whole = form == _OLD
         if tag != _INSERT and form in (_KEY, _OLD):
-            old = self._tuple(table, reader)
+            old = self._tuple(reading, reader)
             form = reader.byte() if tag == _UPDATE else 0
         if form != (0 if tag == _DELETE and old is not None else _NEW) or (
             tag == _DELETE and old is None
@@ -340,7 +351,7 @@ class Decoder:
                 else Change("delete", table, origin, ordinal, key=_pick(table, old))
             )
         else:
-            new = self._tuple(table, reader)
+            new = self._tuple(reading, reader)
             if old is None:
                 operation: Operation = "insert" if tag == _INSERT else "update"
                 change = Change(operation, table, origin, ordinal, None, new)
@@ -351,7 +362,9 @@ class Decoder:
         self._counts[table.text] += 1
         self._assembly.size += len(reader.data)
 
-    def _tuple(self, table: Table, reader: Reader) -> list[Raw]:
+    def _tuple(self, reading: Reading, reader: Reader) -> list[Raw]:
+        table, projection = reading.table, reading.projection
+        assert table is not None
         arity = reader.short()
         if arity != len(table.columns):
             raise ProtocolError(
@@ -360,7 +373,7 @@ class Decoder:
                 table=table.text,
             )
         values, reader.at = read_tuple(reader.data, reader.at, arity)
-        return values
+        return values if projection is None else projection.values(values)
 
     def _truncate(self, truncate: Truncate, reader: Reader) -> None:
         origin = self._open("TRUNCATE")
@@ -370,7 +383,7 @@ class Decoder:
         if truncate.restart_identity:
             headers["restart_identity"] = "true"
         for oid in truncate.oids:
-            table = self._table(oid, XLOG_HEADER)
+            table = self._reading(oid, XLOG_HEADER).shown
             if table is not None:
                 self._wanted_event()
                 change: Change = Change("truncate", table, origin, self._ordinal)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from penstock.kernel import kernel
 from penstock.model import Batch, Table
+from penstock.model.projection import ProjectionOf, whole
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.messages import Relation
 from penstock.sources.postgres.wire.native import NativeDecoder
@@ -18,6 +20,8 @@ class LogDecoder(Protocol):
 
     needs: Relation | None
 
+    @property
+    def shapes(self) -> deque[Table]: ...
     @property
     def received(self) -> int: ...
     @property
@@ -35,6 +39,7 @@ def make_decoder(
     messages: Collection[str] | None = (),
     known: Iterable[Table] = (),
     max_bytes: int = 1 << 20,
+    projection_of: ProjectionOf = whole,
 ) -> LogDecoder:
     """A decoder with these settings, which :class:`~.decoder.Decoder` explains."""
     make = NativeDecoder if kernel() == "native" else Decoder
@@ -46,4 +51,5 @@ def make_decoder(
         messages=messages,
         known=known,
         max_bytes=max_bytes,
+        projection_of=projection_of,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from penstock import kernel
 from penstock.model import Batch, Checkpoint, PackedBatch, Table
+from penstock.model.projection import ProjectionOf, whole
 from penstock.model.stream import MAIN
 from penstock.sources.postgres.wire.lsn import format_lsn
 from penstock.sources.postgres.wire.messages import Reader, Relation
@@ -30,18 +32,24 @@ class NativeDecoder:
         messages: Collection[str] | None = (),
         known: Iterable[Table] = (),
         max_bytes: int = 1 << 20,
+        projection_of: ProjectionOf = whole,
     ) -> None:
         self.needs: Relation | None = None
         """The relation that :meth:`describe` must be called for before feeding goes on."""
         self._system = system
         self._timeline = timeline
-        self._tables = Tables(wanted, known)
+        self._tables = Tables(wanted, known, projection_of)
         self._native = kernel.native()
         self._decoder = self._native.Decoder(
             database=database,
             messages=None if messages is None else list(messages),
             max_bytes=max_bytes,
         )
+
+    @property
+    def shapes(self) -> deque[Table]:
+        """For every SchemaChange in turn the table as the log has it; see :class:`Tables`."""
+        return self._tables.shapes
 
     @property
     def received(self) -> int:
@@ -92,7 +100,7 @@ class NativeDecoder:
             self._tables.announce(Relation.parse(Reader(message, 0)))
 
     def _read(self, oid: int, reading: Reading) -> None:
-        table, news = reading
+        table, news = reading.shown, reading.news
         if table is None:
             self._decoder.skip(oid)
             return
@@ -102,7 +110,7 @@ class NativeDecoder:
             if before is not None:
                 before = shape if before is table else self._native.Shape(before)
             self._decoder.announce(before, shape)
-        self._decoder.read(oid, shape)
+        self._decoder.read(oid, shape, reading.projection)
 
     def _checkpoint(self, position: int | None) -> Checkpoint | None:
         if position is None:

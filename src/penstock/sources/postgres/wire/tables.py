@@ -7,20 +7,28 @@ are announced, and have none.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from penstock.model import SchemaChange, Table
+from penstock.model.projection import Projection, ProjectionOf
 from penstock.sources.postgres.wire.messages import Relation
 from penstock.sources.postgres.wire.relations import RelationFacts, make_table, same_shape
 
 
 class Reading(NamedTuple):
-    """How to read a relation's rows: as this table, or not at all (None); and the news to tell
-    before."""
+    """How to read a relation's rows: as this table, or not at all (None); what goes on of it
+    (None: all); and the news to tell before."""
 
     table: Table | None
+    projection: Projection | None = None
     news: SchemaChange | None = None
+
+    @property
+    def shown(self) -> Table | None:
+        """The table that goes on."""
+        return self.table if self.projection is None else self.projection.table
 
 
 class Tables:
@@ -30,9 +38,22 @@ class Tables:
     ----------
     wanted: says of ``(schema, name)`` whether the table is captured; None captures all.
     known: tables as they were known before this session.
+    projection_of: what goes on of each version of a table.
+
+    Attributes
+    ----------
+    shapes: for every SchemaChange in turn the table as the log has it, to be remembered; whoever
+        feeds the decoder takes them out.
     """
 
-    def __init__(self, wanted: Callable[[str, str], bool] | None, known: Iterable[Table]) -> None:
+    def __init__(
+        self,
+        wanted: Callable[[str, str], bool] | None,
+        known: Iterable[Table],
+        projection_of: ProjectionOf,
+    ) -> None:
+        self.shapes: deque[Table] = deque()
+        self._projection_of = projection_of
         self._wanted = wanted
         self._known = {table.oid: table for table in known}
         self._tables: dict[int, Table | None] = {}  # of this session; None where not wanted
@@ -54,7 +75,7 @@ class Tables:
         are needed first, for :meth:`describe`."""
         relation = self._announced.get(oid)
         if relation is None:
-            return Reading(self._tables[oid])
+            return self._as_before(self._tables[oid])
         known = self._previous(relation)
         if self._tables.get(oid) is None and known is not None and _is_known(relation, known):
             return self._use(known, known)
@@ -69,14 +90,22 @@ class Tables:
         table = make_table(relation, facts, previous)
         if previous is not None and self._tables.get(relation.oid) == table:
             self._announced.pop(relation.oid)
-            return Reading(previous)
+            return self._as_before(previous)
         return self._use(previous, previous if previous == table else table)
+
+    def _as_before(self, table: Table | None) -> Reading:
+        return Reading(table, None if table is None else self._projection_of(table))
 
     def _use(self, before: Table | None, after: Table | None) -> Reading:
         assert after is not None
+        shown_before = self._as_before(before).shown
+        projection = self._projection_of(after)
+        reading = Reading(after, projection)
+        assert reading.shown is not None
         self._announced.pop(after.oid, None)
         self._tables[after.oid] = after
-        return Reading(after, SchemaChange(before, after))
+        self.shapes.append(after if projection is None else projection.stored)
+        return reading._replace(news=SchemaChange(shown_before, reading.shown))
 
     def _previous(self, relation: Relation) -> Table | None:
         """The version of the relation that was known last; of its name, where it is made anew."""

@@ -1,0 +1,1 @@
+"""Transforms that are data: they compile to a projection, applied while rows are decoded."""
