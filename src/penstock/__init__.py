@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from penstock.sinks.sql import Sql
     from penstock.sources.postgres.config import Postgres
     from penstock.streaming import stream
+    from penstock.transforms.mask import Mask
+    from penstock.transforms.rename import Rename
+    from penstock.transforms.select import Select
 
 __all__ = [
     "UNCHANGED",
@@ -57,6 +60,7 @@ __all__ = [
     "FencedError",
     "GapError",
     "Jsonl",
+    "Mask",
     "Memory",
     "Message",
     "MissingExtraError",
@@ -67,9 +71,11 @@ __all__ = [
     "PrivilegeError",
     "ProtocolError",
     "RejectedError",
+    "Rename",
     "Retry",
     "Row",
     "SchemaError",
+    "Select",
     "SinkError",
     "SinkUnavailableError",
     "SlotInUseError",
@@ -91,13 +97,16 @@ _MODULES: Final = {
     "App": "app",
     "Change": "model",
     "Jsonl": "sinks.jsonl",
+    "Mask": "transforms.mask",
     "Memory": "sinks.memory",
     "Message": "model",
     "Park": "sinks.handlers",
     "Pipeline": "pipeline.pipeline",
     "Postgres": "sources.postgres.config",
+    "Rename": "transforms.rename",
     "Retry": "sinks.handlers",
     "Row": "model",
+    "Select": "transforms.select",
     "Sql": "sinks.sql",
     "Table": "model",
     "UNCHANGED": "model",

@@ -146,12 +146,21 @@ class Projection:
             key_columns=tuple(self.outputs[i].name for i in self._key),
         )
 
+    @cached_property
+    def stored(self) -> Table:
+        """The source's table as it may be stored: defaults are values of old rows."""
+        clear = {output.position for output in self.outputs if output.masking is None}
+        columns = (
+            column if i in clear else replace(column, default=_hidden(column.default))
+            for i, column in enumerate(self.source.columns)
+        )
+        return replace(self.source, columns=tuple(columns))
+
     def _column(self, output: Output) -> Column:
         column = self.source.columns[output.position]
         if output.masking is None:
             return replace(column, name=output.name)
-        # That there is a default is worth knowing, its value is not to be known.
-        default = None if column.default is None else "(masked)"
+        default = _hidden(column.default)
         return Column(output.name, TEXT, column.nullable, default, False, column.external)
 
     @cached_property
@@ -210,6 +219,11 @@ class Projection:
         )
         made.part, made.route, made.headers = change.part, change.route, change.headers
         return made
+
+
+def _hidden(default: str | None) -> str | None:
+    """That there is a default is worth knowing, its value is not to be known."""
+    return None if default is None else "(masked)"
 
 
 def _reader(outputs: Sequence[Output]) -> Callable[[Values], list[Raw]]:

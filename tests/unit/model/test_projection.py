@@ -53,6 +53,14 @@ def test_a_masked_column_is_text() -> None:
     assert made.columns[0] == source.columns[0]
 
 
+def test_what_is_stored_of_the_source_has_no_value_of_what_is_hidden() -> None:
+    columns = [column(name, default=f"'{name}'") for name in ("id", "email", "note", "name")]
+    source = table("users", *columns, column("born"))
+    made = projection(Output(3, "who"), Output(0, "id"), Output(1, "email", HMAC), source=source)
+    assert made.stored.names == source.names
+    assert [c.default for c in made.stored.columns] == ["'id'", *["(masked)"] * 2, "'name'", None]
+
+
 def test_a_renamed_and_masked_key_stays_the_key() -> None:
     source = table("t", column("a", "integer"), column("b"), key=("b", "a"))
     made = projection(Output(0, "x", HMAC), Output(1, "y"), source=source)
