@@ -51,6 +51,16 @@ def test_options(page: str) -> None:
         assert shown == "required" if field.is_required() else _is(shown, field.default), name
 
 
+@pytest.mark.parametrize("transform", [penstock.Mask, penstock.Rename, penstock.Select])
+def test_options_of_the_transforms(transform: type[Component]) -> None:
+    name = transform.model_fields["type"].default
+    rows = table((DOCS / "how-to/transforms.md").read_text(), f"option of `{name}`")
+    assert {row[0] for row in rows} == transform.model_fields.keys() - {"type"}
+    for option, shown, *_ in rows:
+        field = transform.model_fields[option]
+        assert shown == "required" if field.is_required() else _is(shown, field.default), option
+
+
 def _is(shown: str, default: Any) -> bool:
     """Whether a default is shown as a pipeline file would write it, or None in words."""
     return shown in NONE if default is None else shown == json.dumps(default)
