@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::Batch;
 use crate::errors;
+use crate::projection::compiled;
 use crate::shape::Shape;
 
 /// Turns one table's copied rows into the batches of its snapshot.
@@ -18,6 +19,8 @@ use crate::shape::Shape;
 /// stream, attempt: which snapshot it is.
 /// at: all that the rows show was committed before.
 /// binary: whether the rows come in binary format.
+/// projection: a `penstock.model.projection.Projection` that makes rows of the shape out of those
+///     that come.
 #[pyclass(module = "penstock_native")]
 pub struct Copy {
     inner: copy::Copy,
@@ -27,7 +30,8 @@ pub struct Copy {
 #[pymethods]
 impl Copy {
     #[new]
-    #[pyo3(signature = (shape, *, stream, database, attempt, at, binary))]
+    #[pyo3(signature = (shape, *, stream, database, attempt, at, binary, projection=None))]
+    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn new(
         py: Python<'_>,
         shape: &Shape,
@@ -36,12 +40,17 @@ impl Copy {
         attempt: u32,
         at: u64,
         binary: bool,
-    ) -> Self {
+        projection: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let format = if binary { Format::Binary } else { Format::Text };
-        Self {
-            inner: copy::Copy::new(stream, database, &shape.inner, attempt, at, format),
-            tables: Arc::new(vec![shape.table.clone_ref(py)]),
+        let mut inner = copy::Copy::new(stream, database, &shape.inner, attempt, at, format);
+        if let Some(projection) = projection {
+            inner.project(compiled(projection)?);
         }
+        Ok(Self {
+            inner,
+            tables: Arc::new(vec![shape.table.clone_ref(py)]),
+        })
     }
 
     /// The rows of a list of payloads, or of CopyData messages as they stand in the stream. Raises

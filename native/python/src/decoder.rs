@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::Batch;
 use crate::errors;
+use crate::projection::compiled;
 use crate::shape::Shape;
 
 /// Turns payloads into batches, and stops at the first row of a relation that was announced anew.
@@ -98,11 +99,21 @@ impl Decoder {
             .announce(before.map(|shape| &shape.inner), &after.inner);
     }
 
-    /// Read the rows of a relation by this shape from now on.
-    fn read(&mut self, py: Python<'_>, oid: u32, shape: &Shape) {
+    /// Read the rows of a relation by this shape from now on; `projection`, a
+    /// `penstock.model.projection.Projection`, makes rows of that shape out of those that come.
+    #[pyo3(signature = (oid, shape, projection=None))]
+    fn read(
+        &mut self,
+        py: Python<'_>,
+        oid: u32,
+        shape: &Shape,
+        projection: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         self.tables
             .insert(shape.inner.handle, shape.table.clone_ref(py));
-        self.inner.read(oid, &shape.inner);
+        let projection = projection.map(compiled).transpose()?;
+        self.inner.read(oid, &shape.inner, projection);
+        Ok(())
     }
 
     /// Read no rows of a relation.

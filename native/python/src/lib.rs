@@ -8,6 +8,7 @@ mod errors;
 mod json;
 mod loads;
 mod objects;
+mod projection;
 mod shape;
 
 use pyo3::prelude::*;

@@ -22,7 +22,7 @@ pub struct Shape {
 #[pymethods]
 impl Shape {
     #[new]
-    fn new(table: Bound<'_, PyAny>) -> PyResult<Self> {
+    pub fn new(table: Bound<'_, PyAny>) -> PyResult<Self> {
         let columns = table.getattr("columns")?.try_iter()?;
         let inner = Table {
             handle: NEXT.fetch_add(1, Ordering::Relaxed),

@@ -10,6 +10,7 @@ use memchr::{memchr, memchr_iter};
 
 use crate::batch::{Batch, Event, Operation, Origin, Row};
 use crate::error::ProtocolError;
+use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::rows;
 use crate::table::Table;
@@ -27,6 +28,8 @@ pub enum Format {
 pub struct Copy {
     stream: Arc<str>,
     database: Arc<str>,
+    /// What goes on of the table, where that is not all.
+    projection: Option<Projection>,
     table: Arc<Table>,
     origin: Origin,
     attempt: u32,
@@ -48,6 +51,7 @@ impl Copy {
         Self {
             stream: stream.into(),
             database: database.into(),
+            projection: None,
             table: Arc::clone(table),
             origin: Origin::Snapshot {
                 mark: format!("{stream}@{attempt}").into(),
@@ -60,6 +64,11 @@ impl Copy {
         }
     }
 
+    /// Make rows of the table out of those that come.
+    pub fn project(&mut self, projection: Projection) {
+        self.projection = Some(projection);
+    }
+
     /// How many rows were read.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -70,7 +79,11 @@ impl Copy {
     pub fn read(&mut self, payloads: &[&[u8]], end: bool) -> Result<Batch, ProtocolError> {
         let mut batch = Batch::new(Arc::clone(&self.stream), Arc::clone(&self.database));
         batch.size = payloads.iter().map(|payload| payload.len()).sum();
-        let arity = self.table.columns.len();
+        let source = self
+            .projection
+            .as_ref()
+            .map_or(&self.table, Projection::source);
+        let arity = source.columns.len();
         // A tab or a length becomes a head.
         let heads = 4 * arity * payloads.len();
         batch.bytes.reserve(batch.size + heads);
@@ -106,6 +119,10 @@ impl Copy {
 
     /// Enter the row that was packed from `start` on.
     fn push(&mut self, batch: &mut Batch, table: u32, start: usize) -> Result<(), ProtocolError> {
+        if let Some(projection) = &self.projection {
+            let row = batch.bytes.split_off(start);
+            projection.row(&row, &mut batch.bytes)?;
+        }
         let after = rows::span(start, batch.bytes.len())?;
         batch.events.push(Event::Row(Row {
             operation: Operation::Read,

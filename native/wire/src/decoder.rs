@@ -21,6 +21,7 @@ use crate::messages::{
     Begin, Commit, LogicalMessage, Truncate, XLOG_HEADER, check_origin, check_type, keepalive,
     relation,
 };
+use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::rows::{Layout, span};
 use crate::table::Table;
@@ -176,9 +177,10 @@ impl Decoder {
         batch.events.push(Event::Schema { before, after });
     }
 
-    /// Read the rows of a relation by this shape from now on.
-    pub fn read(&mut self, oid: u32, table: &Arc<Table>) {
-        let layout = Layout::new(table, self.settings.binary);
+    /// Read the rows of a relation by this shape from now on, or by what this projection makes of
+    /// them rows of this shape.
+    pub fn read(&mut self, oid: u32, table: &Arc<Table>, projection: Option<Projection>) {
+        let layout = Layout::new(table, projection, self.settings.binary);
         let reading = Reading {
             layout,
             index: (0, 0),

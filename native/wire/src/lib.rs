@@ -21,6 +21,7 @@ mod json_row;
 pub mod loads;
 pub mod lsn;
 mod messages;
+pub mod projection;
 mod reader;
 mod rows;
 mod scan;

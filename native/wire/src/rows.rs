@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::{Operation, Span};
 use crate::error::ProtocolError;
+use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::table::Table;
 use crate::tuple::{Value, Values};
@@ -28,15 +29,23 @@ pub struct Images {
 /// Reads and packs the rows of one version of a table.
 #[derive(Debug, Clone)]
 pub struct Layout {
+    /// The table that goes on.
     pub table: Arc<Table>,
+    /// The table as it comes.
+    source: Arc<Table>,
+    projection: Option<Projection>,
     binary: bool,
 }
 
 impl Layout {
+    /// `projection`: makes rows of the table out of those that come; None where they are its rows.
     /// `binary`: whether values may come in binary form.
-    pub fn new(table: &Arc<Table>, binary: bool) -> Self {
+    pub fn new(table: &Arc<Table>, projection: Option<Projection>, binary: bool) -> Self {
+        let source = projection.as_ref().map_or(table, Projection::source);
         Self {
             table: Arc::clone(table),
+            source: Arc::clone(source),
+            projection,
             binary,
         }
     }
@@ -102,8 +111,8 @@ impl Layout {
     #[inline]
     fn tuple<'a>(&self, reader: &mut Reader<'a>) -> Result<Tuple<'a>, ProtocolError> {
         let arity = usize::from(reader.short()?);
-        if arity != self.table.columns.len() {
-            let announced = self.table.columns.len();
+        if arity != self.source.columns.len() {
+            let announced = self.source.columns.len();
             let message = format!("a row of {arity} columns, but RELATION announced {announced}");
             return Err(ProtocolError::new(message, reader.at() - 2).table(&self.table.text));
         }
@@ -128,7 +137,10 @@ impl Layout {
     #[inline]
     fn pack(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<Span, ProtocolError> {
         let start = into.len();
-        into.extend_from_slice(tuple.bytes);
+        match &self.projection {
+            None => into.extend_from_slice(tuple.bytes),
+            Some(projection) => projection.row(tuple.bytes, into)?,
+        }
         span(start, into.len())
     }
 
@@ -142,6 +154,10 @@ impl Layout {
             return Ok(None);
         }
         let start = into.len();
+        if let Some(projection) = &self.projection {
+            projection.key(tuple.bytes, into)?;
+            return span(start, into.len()).map(Some);
+        }
         for &column in &self.table.key {
             let mut values = Values::new(tuple.bytes, 0);
             let arity = self.table.columns.len();
@@ -164,12 +180,12 @@ impl Layout {
         if !new.partial {
             return Ok(None);
         }
-        let arity = self.table.columns.len();
+        let arity = self.source.columns.len();
         let mut bytes = Vec::with_capacity(new.bytes.len());
         let (mut olds, mut news) = (Values::new(old.bytes, 0), Values::new(new.bytes, 0));
         for column in 0..arity {
             let (before, after) = (olds.next(column, arity)?, news.next(column, arity)?);
-            let carried = whole || self.table.key.contains(&column);
+            let carried = whole || self.source.key.contains(&column);
             let value = if carried && after == Value::Unchanged {
                 before
             } else {
@@ -182,15 +198,15 @@ impl Layout {
 
     /// Whether the key is another in the new tuple.
     fn key_changed(&self, old: Tuple<'_>, new: Tuple<'_>) -> Result<bool, ProtocolError> {
-        let Some(&last) = self.table.key.iter().max() else {
+        let Some(&last) = self.source.key.iter().max() else {
             return Ok(false);
         };
-        let arity = self.table.columns.len();
+        let arity = self.source.columns.len();
         let (mut olds, mut news) = (Values::new(old.bytes, 0), Values::new(new.bytes, 0));
         for column in 0..=last {
             let (before, after) = (olds.next(column, arity)?, news.next(column, arity)?);
             let kept = after == Value::Unchanged || before == after;
-            if !kept && self.table.key.contains(&column) {
+            if !kept && self.source.key.contains(&column) {
                 return Ok(true);
             }
         }
