@@ -76,7 +76,7 @@ def fuzz(binaries: Path, chosen: Sequence[str], seconds: int) -> int:
         print(f"{target:<14} {summary(output)}", flush=True)
         if process.returncode:
             failed += 1
-            print(output[-4000:])
+            print(*(line for line in output.splitlines() if line[:1] != "#"), sep="\n")
     print(
         f"{len(chosen)} targets, {seconds} s each: " + (f"{failed} FAILED" if failed else "clean")
     )

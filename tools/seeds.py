@@ -6,6 +6,7 @@ The forms are those of native/fuzz/src (pieces with their lengths, columns as OI
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from struct import pack
 from typing import Final
 
@@ -15,6 +16,7 @@ from tools.capture_wire import CAPTURED, Captured, load
 
 _COLUMNS: Final = 8  # that a table of a target has at most
 _PIECE: Final = 0xFFFF
+_FIRST_IS_KEY: Final = b"\x01"
 
 
 def seeds(target: str) -> list[bytes]:
@@ -39,8 +41,11 @@ def _pieces(pieces: Iterable[bytes]) -> bytes:
     return b"".join(pack("!H", len(piece)) + piece for piece in pieces if len(piece) <= _PIECE)
 
 
-def _rows(captured: Captured) -> Iterator[bytes]:
-    """A table of some of a changed table's columns, and their values in a packed row."""
+def _rows(captured: Captured, gap: bytes = b"") -> Iterator[bytes]:
+    """A table of some of a changed table's columns, and their values in packed rows.
+
+    ``gap`` stands between them, once for every column.
+    """
     decoder = Decoder(database="d", system="1", timeline=1, messages=None)
     batches = list(decoder.feed(captured.payloads))
     while decoder.needs is not None:
@@ -53,7 +58,7 @@ def _rows(captured: Captured) -> Iterator[bytes]:
             for begin in range(0, len(columns), _COLUMNS):
                 some = columns[begin : begin + _COLUMNS]
                 row = packed([image.raw(column.name) for column in some])
-                yield _columns(some) + b"\x01" + 2 * row
+                yield _columns(some) + gap * len(some) + 2 * row
 
 
 def _binary(captured: Captured) -> Iterator[bytes]:
@@ -63,9 +68,37 @@ def _binary(captured: Captured) -> Iterator[bytes]:
             yield seed[1 + 6 * column :][:6] + bytes(16)
 
 
+def _copy(captured: Captured) -> Iterator[bytes]:
+    """Rows as COPY's text, of a table of texts; and a few in binary."""
+    for table in captured.tables.values():
+        columns = slice(0, _COLUMNS)
+        described = bytes([len(table.columns[columns]) - 1])
+        described += len(table.columns[columns]) * pack("!Hi", 25, -1) + _FIRST_IS_KEY
+        rows = [[None if text is None else text.encode() for text in row] for row in table.rows]
+        lines = (
+            b"\t".join(b"\\N" if raw is None else _escaped(raw) for raw in row[columns]) + b"\n"
+            for row in rows[:20]
+        )
+        yield b"\0" + described + _pieces(lines)
+        binary = (
+            pack("!h", len(row[columns]))
+            + b"".join(
+                b"\xff" * 4 if raw is None else pack("!I", len(raw)) + raw for raw in row[columns]
+            )
+            for row in rows[:20]
+        )
+        yield b"\1" + described + _pieces([b"PGCOPY\n\xff\r\n\0" + bytes(8), *binary, b"\xff\xff"])
+
+
+def _escaped(raw: bytes) -> bytes:
+    for plain, escape in ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r")):
+        raw = raw.replace(plain, escape)
+    return raw
+
+
 def _columns(columns: Sequence[Column]) -> bytes:
     described = (pack("!Hi", column.type.oid & 0xFFFF, column.type.modifier) for column in columns)
-    return bytes([len(columns) - 1]) + b"".join(described)
+    return bytes([len(columns) - 1]) + b"".join(described) + _FIRST_IS_KEY
 
 
 def packed(values: Sequence[Raw]) -> bytes:
@@ -83,7 +116,8 @@ def packed(values: Sequence[Raw]) -> bytes:
 _MAKERS: Final[dict[str, Callable[[Captured], Iterator[bytes]]]] = {
     "decoder": _decoder,
     "json": _rows,
-    "arrow": _rows,
+    "arrow": partial(_rows, gap=b"\0"),
+    "copy": _copy,
     "loads": lambda captured: (b"\x01" + seed for seed in _rows(captured)),
     "binary": _binary,
 }

@@ -3,6 +3,7 @@
 mod bounded;
 pub mod input;
 pub mod shapes;
+pub mod types;
 
 #[global_allocator]
 static MEMORY: bounded::Bounded = bounded::Bounded;

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use penstock_wire::arrow::{heights, record_batches};
 use penstock_wire::batch::{Batch, Event, Operation, Origin, Row, Span};
+use penstock_wire::json_lines::{Format, lines};
+use penstock_wire::loads::loads;
 use penstock_wire::table::{Column, Kind, Table, Type};
 
 use crate::input::Input;
+use crate::types::{schema, usual};
 
 /// Built-in types that have a kind of their own. Others are `Other`, and those not built in enums.
 const KINDS: &[(u32, Kind)] = &[
@@ -174,4 +178,19 @@ pub fn any_batch(table: Table, bytes: &[u8]) -> Batch {
         (at, last) = (end, row);
     }
     batch
+}
+
+/// Everything that is made of a batch.
+pub fn encode(batch: &Batch) {
+    for format in [Format::Change, Format::Row] {
+        let _ = lines(batch, format);
+    }
+    let _ = loads(batch, 1);
+    let _ = (batch.changes(), batch.committed_us(), batch.last());
+    let tables = heights(batch).into_iter().map(|height| {
+        let table = &batch.tables[height.table];
+        let types = table.columns.iter().map(|column| usual(&column.kind));
+        (height, Arc::new(schema(table, types.collect())))
+    });
+    let _ = record_batches(batch, tables);
 }

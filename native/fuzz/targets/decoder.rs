@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use penstock_fuzz::input::Input;
-use penstock_fuzz::shapes::announced;
-use penstock_wire::batch::Batch;
+use penstock_fuzz::shapes::{announced, encode};
+use penstock_wire::batch::{Batch, Event};
 use penstock_wire::decoder::{Decoder, Settings};
 use penstock_wire::error::ProtocolError;
-use penstock_wire::json_lines::{Format, lines};
-use penstock_wire::loads::loads;
 use penstock_wire::table::Table;
 
 fuzz_target!(|data: &[u8]| {
@@ -80,7 +78,7 @@ fn read<'a>(
 fn told(batches: &[Batch]) -> Vec<String> {
     let events = batches.iter().flat_map(|batch| {
         let rows = batch.events.iter().filter_map(|event| match event {
-            penstock_wire::batch::Event::Row(row) => Some(row),
+            Event::Row(row) => Some(row),
             _ => None,
         });
         rows.map(|row| {
@@ -95,12 +93,4 @@ fn told(batches: &[Batch]) -> Vec<String> {
         })
     });
     events.collect()
-}
-
-fn encode(batch: &Batch) {
-    for format in [Format::Change, Format::Row] {
-        let _ = lines(batch, format);
-    }
-    let _ = loads(batch, 1);
-    let _ = (batch.changes(), batch.committed_us(), batch.last());
 }

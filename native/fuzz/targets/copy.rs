@@ -1,0 +1,54 @@
+//! Arbitrary rows of COPY, in text and in binary format.
+//!
+//! Invariant: what was read as text, written as COPY reads it, is read as the same rows.
+#![no_main]
+
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use penstock_fuzz::input::Input;
+use penstock_fuzz::shapes::{any_table, encode};
+use penstock_wire::batch::{Batch, Event};
+use penstock_wire::copy::{Copy, Format};
+use penstock_wire::loads::{Item, loads};
+use penstock_wire::table::Table;
+
+fuzz_target!(|data: &[u8]| {
+    let mut input = Input::new(data);
+    let format = match input.byte() % 2 {
+        0 => Format::Text,
+        _ => Format::Binary,
+    };
+    let table = Arc::new(any_table(&mut input));
+    let payloads = input.pieces();
+    let Ok(batch) = Copy::new("s", "d", &table, 1, 256, format).read(&payloads, true) else {
+        return;
+    };
+    encode(&batch);
+    if format == Format::Text {
+        assert_eq!(rows(&batch), rows(&again(&batch, &table)));
+    }
+});
+
+/// The rows, through COPY's text.
+fn again(batch: &Batch, table: &Arc<Table>) -> Batch {
+    let done = loads(batch, 0).expect("rows that came as text");
+    let texts = done.items.iter().filter_map(|item| match item {
+        Item::Load(load) => Some(&done.text[load.text.clone()]),
+        Item::Event(_) => None,
+    });
+    let lines: Vec<&[u8]> = texts
+        .flat_map(|text| text.split_inclusive(|byte| *byte == b'\n'))
+        .collect();
+    Copy::new("s", "d", table, 1, 256, Format::Text)
+        .read(&lines, true)
+        .expect("what was written is read")
+}
+
+fn rows(batch: &Batch) -> Vec<&[u8]> {
+    let rows = batch.events.iter().filter_map(|event| match event {
+        Event::Row(row) => row.after,
+        _ => None,
+    });
+    rows.map(|row| batch.slice(row)).collect()
+}
