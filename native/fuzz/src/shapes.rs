@@ -6,6 +6,7 @@ use penstock_wire::arrow::{heights, record_batches};
 use penstock_wire::batch::{Batch, Event, Operation, Origin, Row, Span};
 use penstock_wire::json_lines::{Format, lines};
 use penstock_wire::loads::loads;
+use penstock_wire::projection::{Masking, Output, Projection};
 use penstock_wire::table::{Column, Kind, Table, Type};
 
 use crate::input::Input;
@@ -113,6 +114,41 @@ fn name(input: &mut Input<'_>) -> String {
         }
     }
     String::from_utf8_lossy(&name).into_owned()
+}
+
+/// The table in reverse, without some columns that are not in its key, others masked each way.
+pub fn projected(table: &Arc<Table>) -> (Arc<Table>, Projection) {
+    let kept = |column: &usize| table.key.contains(column) || column % 3 != 1;
+    let outputs: Vec<Output> = (0..table.columns.len())
+        .rev()
+        .filter(kept)
+        .map(|column| Output {
+            column,
+            masking: match column % 5 {
+                1 => Some(Masking::Fixed(b"x".to_vec())),
+                2 => Some(Masking::Truncate(column)),
+                3 => Masking::hmac(b"key"),
+                _ => None,
+            },
+        })
+        .collect();
+    let column = |output: &Output| Column {
+        kind: match output.masking {
+            Some(_) => type_of(25, -1),
+            None => table.columns[output.column].kind.clone(),
+        },
+        name: table.columns[output.column].name.clone(),
+    };
+    let place = |key: &usize| outputs.iter().position(|output| output.column == *key);
+    let shown = Table {
+        columns: outputs.iter().map(column).collect(),
+        key: table.key.iter().filter_map(place).collect(),
+        handle: table.handle,
+        oid: table.oid,
+        text: table.text.clone(),
+    };
+    let projection = Projection::new(Arc::clone(table), outputs).expect("the key goes on");
+    (Arc::new(shown), projection)
 }
 
 /// A table of up to eight columns. Of each the input says the OID, in two bytes, and the modifier.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use penstock_fuzz::input::Input;
-use penstock_fuzz::shapes::{any_table, encode};
+use penstock_fuzz::shapes::{any_table, encode, projected};
 use penstock_wire::batch::{Batch, Event};
 use penstock_wire::copy::{Copy, Format};
 use penstock_wire::loads::{Item, loads};
@@ -15,13 +15,25 @@ use penstock_wire::table::Table;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
-    let format = match input.byte() % 2 {
-        0 => Format::Text,
-        _ => Format::Binary,
-    };
+    let choice = input.byte();
     let table = Arc::new(any_table(&mut input));
     let payloads = input.pieces();
-    let Ok(batch) = Copy::new("s", "d", &table, 1, 256, format).read(&payloads, true) else {
+    let format = if choice & 1 == 0 {
+        Format::Text
+    } else {
+        Format::Binary
+    };
+    let (shown, projection) = projected(&table);
+    let (table, projection) = if choice & 2 == 0 {
+        (table, None)
+    } else {
+        (shown, Some(projection))
+    };
+    let mut copy = Copy::new("s", "d", &table, 1, 256, format);
+    if let Some(projection) = projection {
+        copy.project(projection);
+    }
+    let Ok(batch) = copy.read(&payloads, true) else {
         return;
     };
     encode(&batch);

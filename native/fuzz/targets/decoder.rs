@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use penstock_fuzz::input::Input;
-use penstock_fuzz::shapes::{announced, encode};
+use penstock_fuzz::shapes::{announced, encode, projected};
 use penstock_wire::batch::{Batch, Event};
 use penstock_wire::decoder::{Decoder, Settings};
 use penstock_wire::error::ProtocolError;
@@ -60,7 +60,12 @@ fn read<'a>(
                     }
                     // Now and then it is told to be what another relation is.
                     let table = if choice & 32 == 0 { table } else { &known[0] };
-                    decoder.read(oid, table);
+                    if choice & 64 == 0 {
+                        decoder.read(oid, table, None);
+                    } else {
+                        let (table, projection) = projected(table);
+                        decoder.read(oid, &table, Some(projection));
+                    }
                 }
                 _ => decoder.skip(oid),
             }
