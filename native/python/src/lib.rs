@@ -2,6 +2,7 @@
 
 mod arrow;
 mod batch;
+mod binary;
 mod copy;
 mod decoder;
 mod errors;
@@ -23,6 +24,8 @@ mod penstock_native {
     use crate::arrow::RecordBatch;
     #[pymodule_export]
     use crate::batch::Batch;
+    #[pymodule_export]
+    use crate::binary::binary_text;
     #[pymodule_export]
     use crate::copy::Copy;
     #[pymodule_export]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use penstock_wire::batch::{self, Event, Operation, Row, Span};
+use penstock_wire::exact;
 use penstock_wire::lsn::Lsn;
 use penstock_wire::table::Table;
 use penstock_wire::tuple::{Value, Values};
@@ -214,18 +215,31 @@ impl Events {
             let value = values
                 .next(column, arity)
                 .map_err(|error| errors::protocol(py, &error))?;
-            Ok(self.raw(py, value))
+            self.raw(py, value, shape, column)
         });
         let raws: Vec<Bound<'py, PyAny>> = raws.collect::<PyResult<_>>()?;
         PyList::new(py, raws)
     }
 
-    fn raw<'py>(&self, py: Python<'py>, value: Value<'_>) -> Bound<'py, PyAny> {
-        match value {
-            Value::Text(bytes) | Value::Binary(bytes) => PyBytes::new(py, bytes).into_any(),
+    /// What stands for a value in a row: its exact text, None or UNCHANGED.
+    fn raw<'py>(
+        &self,
+        py: Python<'py>,
+        value: Value<'_>,
+        shape: &Table,
+        column: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match value {
+            Value::Text(bytes) => PyBytes::new(py, bytes).into_any(),
+            Value::Binary(bytes) => {
+                let mut text = Vec::new();
+                exact::text(shape, column, bytes, &mut text)
+                    .map(|text| PyBytes::new(py, text).into_any())
+                    .map_err(|error| errors::protocol(py, &error))?
+            }
             Value::Null => py.None().into_bound(py),
             Value::Unchanged => self.model.unchanged.bind(py).clone(),
-        }
+        })
     }
 
     fn shape(&self, index: u32) -> PyResult<&Table> {

@@ -47,7 +47,7 @@ fn read_column(column: &Bound<'_, PyAny>) -> PyResult<Column> {
     })
 }
 
-fn read_type(kind: &Bound<'_, PyAny>) -> PyResult<Type> {
+pub fn read_type(kind: &Bound<'_, PyAny>) -> PyResult<Type> {
     let name: PyBackedStr = kind.getattr("kind")?.getattr("value")?.extract()?;
     let element = kind.getattr("element")?;
     Ok(Type {

@@ -154,6 +154,7 @@ mod tests {
         assert_eq!(float8(0.0001), "0.0001");
         assert_eq!(float8(0.00001), "1e-05");
         assert_eq!(float8(5e-324), "5e-324");
+        assert_eq!(float8(2.0f64.powi(-24)), "5.960464477539063e-08");
         // Equally near: the even one.
         assert_eq!(
             float8(2_251_799_813_685_247.0 + 0.25),

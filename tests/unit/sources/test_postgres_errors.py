@@ -42,10 +42,29 @@ def test_the_same_failure_at_the_same_place_is_stuck() -> None:
     source._context = Context("shop", "source")
     source._reached = 0x1543558
     too_large = errors.InternalError_("invalid memory alloc request size 1258291203 c4nary")
+    source._form.objection = "public.pages.body (xml[])"
     assert isinstance(source._explain(too_large), ConnectionLostError)
     stuck = source._explain(too_large)
     assert isinstance(stuck, StuckError)
+    assert "nor in binary because of public.pages.body (xml[])" in stuck.hint
     assert "0/1543558" in stuck.message
     assert "c4nary" not in str(stuck)
     source._reached += 1
     assert isinstance(source._explain(too_large), ConnectionLostError)
+
+
+def test_what_cannot_be_sent_as_text_is_tried_in_binary_once() -> None:
+    """Fault 40, where every column has a binary form."""
+    source = Postgres(dsn="host=127.0.0.1").build()
+    source._context = Context("shop", "source")
+    source._reached = 0x1543558
+    too_large = errors.InternalError_("invalid memory alloc request size 1258291203")
+    assert isinstance(source._explain(too_large), ConnectionLostError)
+    again = source._explain(too_large)
+    assert isinstance(again, ConnectionLostError)
+    assert "after 0/1543558" in again.message
+    assert "binary" in again.message
+    source._form.binary = 160000  # as the next opening has it
+    stuck = source._explain(too_large)
+    assert isinstance(stuck, StuckError)
+    assert "1 GB" in stuck.hint

@@ -10,37 +10,67 @@ use std::fmt::{self, Write};
 use super::Done;
 use super::number::unsigned;
 
+/// Powers of ten that both kinds of float hold exactly.
+const TENS: [u32; 8] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
+
 pub fn float4(raw: [u8; 4], out: &mut Vec<u8>) -> Done {
     let number = f32::from_be_bytes(raw);
-    let bits = number.to_bits();
-    let (biased, fraction) = ((bits >> 23 & 0xFF) as i32, u64::from(bits & 0x7F_FFFF));
     if special(number.into(), out) {
         return Ok(());
     }
-    let float = Float::new(biased, fraction, 23, 150);
     let size = number.abs();
-    let decimal = float.shortest(
-        Decimal::of(format_args!("{size:e}")),
-        |digits| Decimal::of(format_args!("{size:.digits$e}")),
-        |decimal| decimal.spelled().parse() == Ok(size),
-    );
+    let brief = || {
+        // The quotient of two exact floats is the nearest float. No two numbers of six digits
+        // read as the same one, nor does any lie half-way between two.
+        let decimals = TENS.iter().zip(0..);
+        let scaled =
+            decimals.map(|(&ten, place)| (ten as f32, (size * ten as f32 + 0.5) as u64, place));
+        let fit = |&(ten, number, _): &(f32, u64, i32)| number as f32 / ten == size;
+        let mut small = scaled.take_while(|&(_, number, _)| number < 1_000_000);
+        small.find(fit).map(|(_, number, place)| Decimal {
+            number,
+            place: -place,
+        })
+    };
+    let decimal = brief().unwrap_or_else(|| {
+        let bits = size.to_bits();
+        let float = Float::new((bits >> 23) as i32, u64::from(bits & 0x7F_FFFF), 23, 150);
+        float.shortest(
+            Decimal::of(format_args!("{size:e}")),
+            |digits| Decimal::of(format_args!("{size:.digits$e}")),
+            |decimal| decimal.spelled().parse() == Ok(size),
+        )
+    });
     decimal.write(6, out)
 }
 
 pub fn float8(raw: [u8; 8], out: &mut Vec<u8>) -> Done {
     let number = f64::from_be_bytes(raw);
-    let bits = number.to_bits();
-    let (biased, fraction) = ((bits >> 52 & 0x7FF) as i32, bits & 0xF_FFFF_FFFF_FFFF);
     if special(number, out) {
         return Ok(());
     }
-    let float = Float::new(biased, fraction, 52, 1075);
     let size = number.abs();
-    let decimal = float.shortest(
-        Decimal::of(format_args!("{size:e}")),
-        |digits| Decimal::of(format_args!("{size:.digits$e}")),
-        |decimal| decimal.spelled().parse() == Ok(size),
-    );
+    let brief = || {
+        // As above, of numbers of 15 digits.
+        let decimals = TENS.iter().zip(0..);
+        let scaled =
+            decimals.map(|(&ten, place)| (ten.into(), (size * f64::from(ten) + 0.5) as u64, place));
+        let fit = |&(ten, number, _): &(f64, u64, i32)| number as f64 / ten == size;
+        let mut small = scaled.take_while(|&(_, number, _)| number < 1_000_000_000_000_000);
+        small.find(fit).map(|(_, number, place)| Decimal {
+            number,
+            place: -place,
+        })
+    };
+    let decimal = brief().unwrap_or_else(|| {
+        let bits = size.to_bits();
+        let float = Float::new((bits >> 52) as i32, bits & 0xF_FFFF_FFFF_FFFF, 52, 1075);
+        float.shortest(
+            Decimal::of(format_args!("{size:e}")),
+            |digits| Decimal::of(format_args!("{size:.digits$e}")),
+            |decimal| decimal.spelled().parse() == Ok(size),
+        )
+    });
     decimal.write(15, out)
 }
 
@@ -90,10 +120,10 @@ impl Float {
         reads: impl Fn(&Decimal) -> bool,
     ) -> Decimal {
         if !self.is_halfway(&found) {
-            return self.even(found);
+            return self.even(found, &reads);
         }
         for digits in found.digits()..=17 {
-            let nearest = self.even(rounded(digits));
+            let nearest = self.even(rounded(digits), &reads);
             let up = Decimal {
                 number: nearest.number + 1,
                 ..nearest
@@ -108,25 +138,30 @@ impl Float {
         found
     }
 
-    /// The even one of two decimals that are equally near, if this is one of such two.
-    fn even(&self, found: Decimal) -> Decimal {
+    /// The even one of two decimals that are equally near, if this is one of such two and the
+    /// other reads as this float too.
+    fn even(&self, found: Decimal, reads: impl Fn(&Decimal) -> bool) -> Decimal {
         if found.number.is_multiple_of(2) {
             return found;
         }
         let Decimal { number, place } = found;
-        if equal(2 * number + 1, place, self.mantissa, self.exponent + 1) {
-            return Decimal {
+        let tie = |twice| equal(twice, place, self.mantissa, self.exponent + 1);
+        let other = match (tie(2 * number + 1), tie(2 * number - 1)) {
+            (true, _) => Decimal {
                 number: number + 1,
                 place,
-            };
-        }
-        if equal(2 * number - 1, place, self.mantissa, self.exponent + 1) {
-            return Decimal {
+            },
+            (_, true) => Decimal {
                 number: number - 1,
                 place,
-            };
+            },
+            _ => return found,
+        };
+        if reads(&other) && !self.is_halfway(&other) {
+            other
+        } else {
+            found
         }
-        found
     }
 
     /// Whether a decimal is exactly half-way to a neighbour.

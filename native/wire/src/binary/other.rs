@@ -5,6 +5,8 @@ use super::float::float8;
 use super::form::{Parts, fixed, wrong};
 use super::number::unsigned;
 
+/// Where the digits of a uuid's bytes stand in its text.
+const UUID: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 const INET: u8 = 2;
 const INET6: u8 = 3;
 
@@ -21,7 +23,12 @@ static HEX: [[u8; 2]; 256] = {
 };
 
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend(bytes.iter().flat_map(|&byte| HEX[usize::from(byte)]));
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    let digits = out.get_mut(start..).unwrap_or_default();
+    for (pair, &byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
+    }
 }
 
 /// The form's version, which is 1, and the text.
@@ -42,12 +49,13 @@ pub fn bytea(raw: &[u8], out: &mut Vec<u8>) -> Done {
 
 pub fn uuid(raw: &[u8], out: &mut Vec<u8>) -> Done {
     let bytes: [u8; 16] = fixed(raw)?;
-    for (i, part) in bytes.chunks(2).enumerate() {
-        if (2..6).contains(&i) {
-            out.push(b'-');
+    let mut text = [b'-'; 36];
+    for (place, byte) in UUID.into_iter().zip(bytes) {
+        if let Some(pair) = text.get_mut(place..place + 2) {
+            pair.copy_from_slice(&HEX[usize::from(byte)]);
         }
-        hex(part, out);
     }
+    out.extend_from_slice(&text);
     Ok(())
 }
 

@@ -17,7 +17,7 @@ from penstock.model.pattern import matches
 from penstock.sources.postgres.connection import Connection, quote, rows
 from penstock.sources.postgres.wire.messages import Relation, RelationColumn
 from penstock.sources.postgres.wire.relations import ColumnFacts, RelationFacts, make_table
-from penstock.sources.postgres.wire.types import builtin, make_type
+from penstock.sources.postgres.wire.types import builtin, make_type, unknown
 
 FIRST_USER_OID: Final = 16384
 _COLUMN_LISTS_SINCE: Final = 150000
@@ -248,6 +248,26 @@ def _type(connection: Connection, oid: int, modifier: int, made: dict[int, Type]
         delimiter=delimiter,
     )
     return made_type
+
+
+def column_types(connection: Connection, tables: Collection[int]) -> list[tuple[str, Type]]:
+    """The types of the tables' columns, each once: with the name of a column that has it."""
+    found = rows(
+        connection,
+        """
+        SELECT DISTINCT ON (a.atttypid) n.nspname, c.relname, a.attname, a.atttypid
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY a.atttypid, n.nspname, c.relname, a.attnum
+        """,
+        list(tables),
+    )
+    made: dict[int, Type] = {}
+    return [
+        (f"{qualified(schema, table)}.{column}", _type(connection, oid, -1, made) or unknown(oid))
+        for schema, table, column, oid in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)

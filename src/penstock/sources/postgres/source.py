@@ -38,6 +38,7 @@ from penstock.registry import driver
 from penstock.sources.postgres import catalog, check, position, publication, slot
 from penstock.sources.postgres.connection import Server, command, quote, rows
 from penstock.sources.postgres.facts import Facts
+from penstock.sources.postgres.form import Form
 from penstock.sources.postgres.link import Link
 from penstock.sources.postgres.probe import Probe
 from penstock.sources.postgres.readers import Readers
@@ -47,6 +48,7 @@ from penstock.sources.postgres.startup import Plan, Startup
 from penstock.sources.postgres.watch import Watch
 from penstock.sources.postgres.wire.kernels import LogDecoder, make_decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
+from penstock.sources.postgres.wire.tables import TextNeeded
 
 if TYPE_CHECKING:
     from penstock.sources.postgres.config import Postgres
@@ -62,6 +64,7 @@ class PostgresSource:
     def __init__(self, config: Postgres) -> None:
         self.config = config
         self._server = Server(config.dsn)
+        self._form = Form(allowed=config.binary, temporary=config.temporary)
         self._session: Session | None = None
         self._link: Link | None = None
         self._watch: Watch | None = None
@@ -134,6 +137,10 @@ class PostgresSource:
         options = {"proto_version": "1", "publication_names": quote(facts.publication)}
         if self.config.messages and walsender.info.server_version >= _MESSAGES_SINCE:
             options["messages"] = "true"
+        known = [t for t in facts.rewind(plan.start) if self._captures(t.schema, t.name)]
+        await session.blocking(self._form.choose, session.control, facts, known)
+        if self._form.binary:
+            options["binary"] = "true"
         listed = ", ".join(
             f"{name} '{value.replace(chr(39), chr(39) * 2)}'" for name, value in options.items()
         )
@@ -193,16 +200,16 @@ class PostgresSource:
         self._snapshot = None
 
     async def _log(self, session: Session, plan: Plan, link: Link) -> AsyncIterator[Batch]:
-        patterns = self.config.tables
         messages = self.config.messages
         decoder = make_decoder(
             database=plan.database,
             system=plan.system,
             timeline=plan.timeline,
-            wanted=lambda schema, name: catalog.wanted(patterns, schema, name),
+            wanted=self._captures,
             messages=None if "*" in messages else messages,
             known=plan.facts.rewind(plan.start),
             projection_of=self._projection_of,
+            binary=self._form.binary,
         )
         context, state = self._context, self._state
         self._watch = watch = Watch(self.config, session, context, state, plan.facts)
@@ -215,15 +222,25 @@ class PostgresSource:
                 self._hit(Failpoint.BATCH_DECODED)
                 yield batch
 
+    def _captures(self, schema: str, name: str) -> bool:
+        return catalog.wanted(self.config.tables, schema, name)
+
     async def _decode(
         self, session: Session, facts: Facts, decoder: LogDecoder, payloads: list[bytes]
     ) -> list[Batch]:
-        batches = decoder.feed(payloads)
-        while decoder.needs is not None:
-            decoder.describe(
-                await session.blocking(catalog.relation_facts, session.control, decoder.needs)
-            )
-            batches += decoder.feed([])
+        try:
+            batches = decoder.feed(payloads)
+            while decoder.needs is not None:
+                decoder.describe(
+                    await session.blocking(catalog.relation_facts, session.control, decoder.needs)
+                )
+                batches += decoder.feed([])
+        except TextNeeded as needed:
+            self._form.rule_out(needed.column)
+            raise ConnectionLostError(
+                f"values of {needed.column} have no binary form that we know: from here on all "
+                "values are sent as text"
+            ) from None
         await self._remember_tables(facts, batches, decoder.shapes)
         return batches
 
@@ -282,17 +299,24 @@ class PostgresSource:
 
     def _explain(self, error: Exception) -> PenstockError:
         """Our error for the server's. One that we do not know is tried again once: the same at
-        the same place is a change that the server cannot send."""
+        the same place is a change that the server cannot send as it is asked to. In binary, where
+        that is possible, values may be twice as large."""
         known = slot.explain(error, *self._names(self._context.pipeline))
         if known is not None:
             return known
         text = self._server.scrub(str(error).strip())
         failure = (self._link.received if self._link is not None else self._reached, text)
         if failure == self._failure:
+            place = format_lsn(failure[0])
+            if self._form.insist():
+                return ConnectionLostError(
+                    f"a change after {place} cannot be sent as text ({text}): from here on values "
+                    "are sent in binary"
+                )
             return StuckError(
-                f"the server fails again and again after {format_lsn(failure[0])}: {text}",
-                hint="a value of some 500 MB or more cannot be sent as text; nothing was skipped "
-                "and the slot waits: `penstock teardown` and a new snapshot without that value",
+                f"the server fails again and again after {place}: {text}",
+                hint=f"{self._form.advice}; nothing was skipped and the slot waits: "
+                "`penstock teardown` and a new snapshot without that value",
             )
         self._failure = failure
         return ConnectionLostError(f"the server ended the stream: {text}")

@@ -30,6 +30,7 @@ from penstock.model import (
 from penstock.model.projection import Projection, ProjectionOf, whole
 from penstock.model.stream import MAIN
 from penstock.sources.postgres.wire.assembly import Assembly
+from penstock.sources.postgres.wire.binary import TextOf, text_of
 from penstock.sources.postgres.wire.lsn import format_lsn
 from penstock.sources.postgres.wire.messages import (
     XLOG_HEADER,
@@ -67,6 +68,7 @@ class Decoder:
     known: tables as they were known before this session.
     max_bytes: how large a batch may get before it is cut inside a transaction.
     projection_of: what goes on of each version of a table.
+    binary: the version of the server where values come in binary; 0 where they come as text.
 
     A change's ordinal counts all rows, truncated tables and transactional messages that the
     server sent of its transaction, wanted or not.
@@ -83,6 +85,7 @@ class Decoder:
         known: Iterable[Table] = (),
         max_bytes: int = 1 << 20,
         projection_of: ProjectionOf = whole,
+        binary: int = 0,
     ) -> None:
         self.needs: Relation | None = None
         """The relation that :meth:`describe` must be called for before feeding goes on."""
@@ -93,7 +96,9 @@ class Decoder:
         self._max_bytes = max_bytes
 
         self._waiting: Sequence[bytes] = ()
-        self._tables = Tables(wanted, known, projection_of)
+        self._binary = binary
+        self._tables = Tables(wanted, known, projection_of, binary)
+        self._texts: dict[int, list[TextOf]] = {}  # by relation, where values come in binary
         self._undecided: set[int] = set()  # relations without a row since they were announced
         self._readings: dict[int, Reading] = {}  # of the others
         self._rows: _Direct = {}  # how to read the common row messages, by their first bytes
@@ -129,7 +134,8 @@ class Decoder:
         kept too: call :meth:`describe`, then ``feed([])``.
 
         Raises ProtocolError for bytes that the protocol does not allow. The decoder is of no use
-        then: begin a new session at the last checkpoint.
+        then: begin a new session at the last checkpoint. So it is for TextNeeded, which says that
+        this one should not have been in binary.
         """
         if payloads:
             self._waiting = [*self._waiting, *payloads] if self._waiting else payloads
@@ -141,7 +147,7 @@ class Decoder:
     def describe(self, facts: RelationFacts) -> None:
         """Give the catalog's facts of the relation that :attr:`needs` names.
 
-        Raises SchemaError when they do not fit the relation.
+        Raises SchemaError when they do not fit the relation, and TextNeeded as :meth:`feed`.
         """
         relation = self.needs
         if relation is None:
@@ -305,7 +311,9 @@ class Decoder:
 
     def _read_direct(self, oid: int, table: Table, projection: Projection | None) -> None:
         arity = len(table.columns)
-        read = row_reader(arity, _HEAD)
+        if self._binary:
+            self._texts[oid] = [t for c in table.columns if (t := text_of(c.type)) is not None]
+        read = row_reader(arity, _HEAD, self._texts.get(oid))
         if projection is not None:
             table, read = projection.table, projection.after(read)
         tail = oid.to_bytes(4, "big") + b"N" + arity.to_bytes(2, "big")
@@ -372,7 +380,7 @@ class Decoder:
                 offset=reader.at - 2,
                 table=table.text,
             )
-        values, reader.at = read_tuple(reader.data, reader.at, arity)
+        values, reader.at = read_tuple(reader.data, reader.at, arity, self._texts.get(table.oid))
         return values if projection is None else projection.values(values)
 
     def _truncate(self, truncate: Truncate, reader: Reader) -> None:

@@ -40,6 +40,7 @@ def make_decoder(
     known: Iterable[Table] = (),
     max_bytes: int = 1 << 20,
     projection_of: ProjectionOf = whole,
+    binary: int = 0,
 ) -> LogDecoder:
     """A decoder with these settings, which :class:`~.decoder.Decoder` explains."""
     make = NativeDecoder if kernel() == "native" else Decoder
@@ -52,4 +53,5 @@ def make_decoder(
         known=known,
         max_bytes=max_bytes,
         projection_of=projection_of,
+        binary=binary,
     )

@@ -33,17 +33,19 @@ class NativeDecoder:
         known: Iterable[Table] = (),
         max_bytes: int = 1 << 20,
         projection_of: ProjectionOf = whole,
+        binary: int = 0,
     ) -> None:
         self.needs: Relation | None = None
         """The relation that :meth:`describe` must be called for before feeding goes on."""
         self._system = system
         self._timeline = timeline
-        self._tables = Tables(wanted, known, projection_of)
+        self._tables = Tables(wanted, known, projection_of, binary)
         self._native = kernel.native()
         self._decoder = self._native.Decoder(
             database=database,
             messages=None if messages is None else list(messages),
             max_bytes=max_bytes,
+            binary=binary > 0,
         )
 
     @property
@@ -74,7 +76,7 @@ class NativeDecoder:
     def describe(self, facts: RelationFacts) -> None:
         """Give the catalog's facts of the relation that :attr:`needs` names.
 
-        Raises SchemaError when they do not fit the relation.
+        Raises SchemaError when they do not fit the relation, and TextNeeded as :meth:`feed`.
         """
         relation = self.needs
         if relation is None:

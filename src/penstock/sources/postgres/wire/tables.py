@@ -13,8 +13,17 @@ from typing import NamedTuple
 
 from penstock.model import SchemaChange, Table
 from penstock.model.projection import Projection, ProjectionOf
+from penstock.sources.postgres.wire.binary import inexact
 from penstock.sources.postgres.wire.messages import Relation
 from penstock.sources.postgres.wire.relations import RelationFacts, make_table, same_shape
+
+
+class TextNeeded(Exception):
+    """Values come in binary, and ``column`` has a type that must come as text."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
 
 
 class Reading(NamedTuple):
@@ -39,6 +48,7 @@ class Tables:
     wanted: says of ``(schema, name)`` whether the table is captured; None captures all.
     known: tables as they were known before this session.
     projection_of: what goes on of each version of a table.
+    binary: the version of the server where values come in binary; 0 where they come as text.
 
     Attributes
     ----------
@@ -51,10 +61,12 @@ class Tables:
         wanted: Callable[[str, str], bool] | None,
         known: Iterable[Table],
         projection_of: ProjectionOf,
+        binary: int = 0,
     ) -> None:
         self.shapes: deque[Table] = deque()
         self._projection_of = projection_of
         self._wanted = wanted
+        self._binary = binary
         self._known = {table.oid: table for table in known}
         self._tables: dict[int, Table | None] = {}  # of this session; None where not wanted
         self._announced: dict[int, Relation] = {}  # new shapes of wanted tables without a row yet
@@ -72,7 +84,7 @@ class Tables:
 
     def reading(self, oid: int) -> Reading | Relation:
         """How to read an announced relation's rows; the relation itself where the catalog's facts
-        are needed first, for :meth:`describe`."""
+        are needed first, for :meth:`describe`. Raises TextNeeded."""
         relation = self._announced.get(oid)
         if relation is None:
             return self._as_before(self._tables[oid])
@@ -84,7 +96,7 @@ class Tables:
     def describe(self, relation: Relation, facts: RelationFacts) -> Reading:
         """How to read the rows of a relation that :meth:`reading` gave.
 
-        Raises SchemaError when the facts do not fit it.
+        Raises SchemaError when the facts do not fit it, and TextNeeded.
         """
         previous = self._previous(relation)
         table = make_table(relation, facts, previous)
@@ -98,6 +110,8 @@ class Tables:
 
     def _use(self, before: Table | None, after: Table | None) -> Reading:
         assert after is not None
+        if self._binary and (column := inexact(after, self._binary)):
+            raise TextNeeded(column)
         shown_before = self._as_before(before).shown
         projection = self._projection_of(after)
         reading = Reading(after, projection)

@@ -6,13 +6,14 @@ This is where a decoder's time goes: :func:`row_reader` is the fast way for what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from struct import error as StructError
 from typing import Final
 
 from penstock.errors import ProtocolError
 from penstock.model import UNCHANGED, Raw
+from penstock.sources.postgres.wire.binary import TextOf
 
 _LENGTH: Final = Struct(">I").unpack_from
 _HEAD: Final = Struct(">BI").unpack_from
@@ -21,10 +22,16 @@ _PADDING: Final = bytes(5)
 _TEXT, _NULL, _UNCHANGED, _BINARY = b"tnub"
 
 
-def read_tuple(payload: bytes, at: int, arity: int) -> tuple[list[Raw], int]:
+def read_tuple(
+    payload: bytes, at: int, arity: int, texts: Sequence[TextOf] | None = None
+) -> tuple[list[Raw], int]:
     """The raw values of ``arity`` columns from ``at`` on, and where the tuple ends.
 
-    Raises ProtocolError with the place of the first wrong byte.
+    Parameters
+    ----------
+    texts: what makes the text of each column's binary form; None where only text was asked for.
+
+    Raises ProtocolError with the place of the first wrong byte, or of a binary value that is wrong.
     """
     values: list[Raw] = []
     end = len(payload)
@@ -32,7 +39,7 @@ def read_tuple(payload: bytes, at: int, arity: int) -> tuple[list[Raw], int]:
         if at >= end:
             raise ProtocolError(f"the tuple ends before column {i + 1} of {arity}", offset=at)
         kind = payload[at]
-        if kind == _TEXT:
+        if kind == _TEXT or (kind == _BINARY and texts is not None):
             start = at + 5
             if start > end:
                 raise ProtocolError(f"column {i + 1} of {arity} has no length", offset=at)
@@ -42,7 +49,15 @@ def read_tuple(payload: bytes, at: int, arity: int) -> tuple[list[Raw], int]:
                     f"column {i + 1} of {arity} announces {at - start} bytes, {end - start} left",
                     offset=start - 4,
                 )
-            values.append(payload[start:at])
+            value = payload[start:at]
+            if kind == _BINARY and texts is not None:
+                try:
+                    value = texts[i](value)
+                except ValueError as error:
+                    raise ProtocolError(
+                        f"column {i + 1} of {arity}: {error}", offset=start
+                    ) from None
+            values.append(value)
         elif kind == _NULL:
             values.append(None)
             at += 1
@@ -60,7 +75,9 @@ def read_tuple(payload: bytes, at: int, arity: int) -> tuple[list[Raw], int]:
     return values, at
 
 
-def row_reader(arity: int, at: int) -> Callable[[bytes], list[Raw]]:
+def row_reader(
+    arity: int, at: int, texts: Sequence[TextOf] | None = None
+) -> Callable[[bytes], list[Raw]]:
     """A function that reads a row's only tuple, from ``at`` to the end of the payload.
 
     One call per column takes a value together with the head (form and length) of the next. The
@@ -92,7 +109,7 @@ def row_reader(arity: int, at: int) -> Callable[[bytes], list[Raw]]:
                     return values
         except (IndexError, StructError):
             pass
-        values, end = read_tuple(payload, at, arity)
+        values, end = read_tuple(payload, at, arity, texts)
         if end != len(payload):
             raise ProtocolError(f"{len(payload) - end} bytes follow the message", offset=end)
         return values

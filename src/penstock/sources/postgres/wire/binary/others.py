@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from struct import unpack
 from typing import Final
 
@@ -26,7 +27,7 @@ def versioned(raw: bytes) -> bytes:
 
 def bytea(raw: bytes) -> bytes:
     """``bytea``, with bytea_output=hex."""
-    return b"\\x" + raw.hex().encode()
+    return b"\\x" + hexlify(raw)
 
 
 def uuid(raw: bytes) -> bytes:

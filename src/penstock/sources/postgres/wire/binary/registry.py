@@ -94,9 +94,9 @@ def is_exact(type: Type, server: int) -> bool:
     return text_of(type) is not None and server >= _SINCE.get(inner.base, 0)
 
 
-def inexact(table: Table, server: int) -> str | None:
-    """The first of a table's columns that must come as text, with its type; None for none."""
+def inexact(table: Table, server: int) -> str:
+    """The first of a table's columns that must come as text, with its type; empty for none."""
     for column in table.columns:
         if not is_exact(column.type, server):
             return f"{table.text}.{column.name} ({column.type.sql})"
-    return None
+    return ""
