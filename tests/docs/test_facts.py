@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,19 @@ def test_options(page: str) -> None:
     for name, shown, *_ in rows:
         field = fields[name]
         assert shown == "required" if field.is_required() else _is(shown, field.default), name
+
+
+def test_extras() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    rows = table((DOCS / "install.md").read_text(), "extra")
+    assert {row[0] for row in rows} == project["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("page", ["docs/install.md", "CONTRIBUTING.md"])
+def test_the_rust_that_the_native_kernel_needs(page: str) -> None:
+    workspace = tomllib.loads((DOCS.parent / "native" / "Cargo.toml").read_text())["workspace"]
+    (named,) = re.findall(r"Rust (\d\S*)", (DOCS.parent / page).read_text())
+    assert named == workspace["package"]["rust-version"]
 
 
 @pytest.mark.parametrize("transform", [penstock.Mask, penstock.Rename, penstock.Select])
