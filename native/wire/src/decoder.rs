@@ -25,6 +25,7 @@ use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::rows::{Layout, span};
 use crate::table::Table;
+use crate::transaction::{Reading, Transaction};
 
 /// The stream of the log.
 pub const MAIN: &str = "main";
@@ -51,31 +52,6 @@ enum Relation {
     Wanted(Reading),
 }
 
-/// How a relation's rows are read, and what was noted of it in this batch and transaction.
-#[derive(Debug)]
-struct Reading {
-    layout: Layout,
-    /// Its index in the batch's tables, while the assembly has that epoch.
-    index: (u64, u32),
-    /// The index of its count, in the transaction of that number.
-    count: (u64, usize),
-}
-
-/// The transaction that is open, or was.
-#[derive(Debug)]
-struct Transaction {
-    open: bool,
-    number: u64,
-    origin: Origin,
-    ordinal: u64,
-    /// Whether an event was wanted of it.
-    begun: bool,
-    /// Its index in the batch's origins, while the assembly has that epoch.
-    index: (u64, u32),
-    /// Captured changes by table.
-    counts: Vec<(Arc<Table>, u64)>,
-}
-
 /// Turns a session's payloads into batches of the stream `main`.
 #[derive(Debug)]
 pub struct Decoder {
@@ -99,19 +75,7 @@ impl Decoder {
             needs: None,
             received: 0,
             last_commit: 0,
-            transaction: Transaction {
-                open: false,
-                number: 0,
-                origin: Origin::Transaction {
-                    lsn: 0,
-                    xid: 0,
-                    committed_us: 0,
-                },
-                ordinal: 0,
-                begun: false,
-                index: (0, 0),
-                counts: Vec::new(),
-            },
+            transaction: Transaction::none(),
         }
     }
 
@@ -181,11 +145,7 @@ impl Decoder {
     /// them rows of this shape.
     pub fn read(&mut self, oid: u32, table: &Arc<Table>, projection: Option<Projection>) {
         let layout = Layout::new(table, projection, self.settings.binary);
-        let reading = Reading {
-            layout,
-            index: (0, 0),
-            count: (0, 0),
-        };
+        let reading = Reading::new(layout);
         self.decide(oid, Relation::Wanted(reading));
     }
 
@@ -263,15 +223,11 @@ impl Decoder {
                 Lsn(self.last_commit)
             )));
         }
-        transaction.open = true;
-        transaction.number += 1;
-        transaction.origin = Origin::Transaction {
+        transaction.begin(Origin::Transaction {
             lsn: begin.commit_lsn,
             xid: begin.xid,
             committed_us: begin.committed_us,
-        };
-        transaction.ordinal = 0;
-        transaction.begun = false;
+        });
         Ok(())
     }
 
@@ -434,89 +390,6 @@ impl Decoder {
     }
 }
 
-impl Reading {
-    /// The index in the batch's tables.
-    #[inline]
-    fn index(&mut self, epoch: u64, batch: &mut Batch) -> u32 {
-        if self.index.0 != epoch {
-            self.index = (epoch, batch.table(&self.layout.table));
-        }
-        self.index.1
-    }
-}
-
-impl Transaction {
-    #[inline]
-    fn or_fail(&mut self, what: &str) -> Result<&mut Self, ProtocolError> {
-        if self.open {
-            Ok(self)
-        } else {
-            Err(outside(what))
-        }
-    }
-
-    /// Announce it before its first event; its index in the batch's origins.
-    #[inline]
-    fn announce(&mut self, assembly: &mut Assembly) -> u32 {
-        if self.begun && self.index.0 == assembly.epoch {
-            return self.index.1;
-        }
-        let batch = &mut assembly.batch;
-        if batch.origins.last() != Some(&self.origin) {
-            batch.origins.push(self.origin.clone());
-        }
-        let origin = batch.origins.len() as u32 - 1;
-        self.index = (assembly.epoch, origin);
-        if !self.begun {
-            self.begun = true;
-            self.counts.clear();
-            batch.events.push(Event::Begin { origin });
-        }
-        origin
-    }
-
-    fn end(&mut self, assembly: &mut Assembly) {
-        let origin = self.announce(assembly);
-        let batch = &mut assembly.batch;
-        let from = batch.counts.len() as u32;
-        for (table, count) in self.counts.drain(..) {
-            let index = batch.table(&table);
-            batch.counts.push((index, count));
-        }
-        let counts = batch.counts.len() as u32 - from;
-        batch.events.push(Event::End {
-            origin,
-            from,
-            counts,
-        });
-    }
-
-    /// Count a change of a table, under its name.
-    #[inline]
-    fn count(&mut self, reading: &mut Reading) {
-        if reading.count.0 != self.number {
-            let table = &reading.layout.table;
-            let known = self
-                .counts
-                .iter()
-                .position(|(known, _)| known.text == table.text);
-            let index = known.unwrap_or_else(|| {
-                self.counts.push((Arc::clone(table), 0));
-                self.counts.len() - 1
-            });
-            reading.count = (self.number, index);
-        }
-        if let Some((_, count)) = self.counts.get_mut(reading.count.1) {
-            *count += 1;
-        }
-    }
-}
-
-#[cold]
-fn outside(what: &str) -> ProtocolError {
-    ProtocolError::new(format!("{what} outside a transaction"), XLOG_HEADER)
-}
-
 #[cold]
 fn undescribed(oid: u32, offset: usize) -> ProtocolError {
     ProtocolError::new(
@@ -524,3 +397,6 @@ fn undescribed(oid: u32, offset: usize) -> ProtocolError {
         offset,
     )
 }
+
+#[cfg(test)]
+mod tests;

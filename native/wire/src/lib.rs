@@ -26,4 +26,5 @@ mod reader;
 mod rows;
 mod scan;
 pub mod table;
+mod transaction;
 pub mod tuple;
