@@ -1,4 +1,5 @@
-"""The process that bench/postgres.py measures: prints one JSON line about itself."""
+"""The process that bench/postgres.py and bench/replica.py measure: prints one JSON line about
+itself."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import resource
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from penstock import App, Change, Pipeline
 from penstock.model import Batch, Checkpoint, Mark
 from penstock.ports import Context
 from penstock.sinks.jsonl import Jsonl
+from penstock.sinks.sql import Sql
 from penstock.sources.postgres.config import Postgres
 
 
@@ -56,6 +59,18 @@ def pipeline(dsn: str, folder: Path, sink: Any) -> Pipeline:
     return Pipeline("bench", source, [sink], store=str(folder / "state.db"), drain_timeout=1)
 
 
+def replica(dsn: str, folder: Path, target: str) -> None:
+    """Follow the log into another PostgreSQL."""
+    source = Postgres(dsn=dsn, tables=("public.bench",))
+    sink = Sql(url=target)
+    pipeline = Pipeline("replica", source, [sink], store=str(folder / "state.db"))
+    import_module("sqlalchemy.dialects.postgresql")  # the servers, too, have been loaded before
+    import_module("psycopg")
+    print("starting", flush=True)
+    report = pipeline.run(until_caught_up=True)
+    measured(changes=report.changes, seconds=report.seconds)
+
+
 def latency(dsn: str, folder: Path) -> None:
     """Note when the handler saw each row, until told to stop."""
     seen: dict[int, float] = {}
@@ -81,6 +96,8 @@ def main() -> None:
     dsn, folder, mode = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     if mode == "latency":
         latency(dsn, folder)
+    elif mode == "replica":
+        replica(dsn, folder, sys.argv[4])
     elif mode == "frozen":
         frozen = pipeline(dsn, folder, Frozen())
         threading.Timer(15, frozen.stop).start()

@@ -200,16 +200,16 @@ def retry_without_order() -> None:
     """A batch whose first try failed waits until the next one went through."""
     deliver = Lane._deliver
 
-    async def disorderly(self: Any, item: Any) -> None:
+    async def disorderly(self: Any, item: Any, following: Any) -> None:
         late, self.late = getattr(self, "late", None), None
         self.delivered = getattr(self, "delivered", 0) + 1
         if late is None and item.batch.checkpoint and self.delivered % 20 == 0:
             self.late = item
             return
-        await deliver(self, item)
+        await deliver(self, item, None)
         if late is not None:
             record, self._record = self._record, lambda item, *, wrote: None
-            await deliver(self, late)
+            await deliver(self, late, None)
             self._record = record
 
     _patch(Lane, "_deliver", disorderly)

@@ -26,12 +26,23 @@ QUEUE = 2
 BUDGET = 8 << 20
 """Wire bytes of written batches that a lane keeps for a second feeding."""
 
+GROUP = 4 << 20
+"""Wire bytes of complete transactions that are flushed together, at most."""
+
+PATIENCE = 0.1
+"""Seconds that a complete transaction waits for others that are there to be flushed with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     sequence: int
     batch: Batch
     news: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is something to write, and it ends with a transaction."""
+        return len(self.batch) > 0 and self.batch.checkpoint is not None
 
 
 class Lane:
@@ -70,6 +81,8 @@ class Lane:
         self._queue: asyncio.Queue[_Item | asyncio.Future[bool]] = asyncio.Queue(QUEUE)
         self._kept: deque[_Item] = deque()
         self._written = 0
+        self._waiting_since = 0.0
+        self._may_wait = False
         self._lost = False
         self._abandoned = False
         self._open = False
@@ -109,14 +122,16 @@ class Lane:
 
     async def run(self) -> None:
         """Deliver for ever."""
+        item = await self._queue.get()
         while True:
-            item = await self._queue.get()
+            following = None if self._queue.empty() else self._queue.get_nowait()
             if isinstance(item, asyncio.Future):
                 delivered = not self._abandoned
                 await self._discard()
                 item.set_result(delivered)
             elif not self._abandoned:
-                await self._deliver(item)
+                await self._deliver(item, following)
+            item = following if following is not None else await self._queue.get()
 
     async def close(self) -> None:
         """Close the sink without a flush."""
@@ -135,15 +150,19 @@ class Lane:
         self._written = 0
         self._lost = self._abandoned = False
 
-    async def _deliver(self, item: _Item) -> None:
+    async def _deliver(self, item: _Item, following: _Item | asyncio.Future[bool] | None) -> None:
         if not len(item.batch) and not self._kept:
             self._record(item, wrote=False)
             return
+        if not self._kept:
+            self._waiting_since = self._context.clock.monotonic()
         self._kept.append(item)
+        self._may_wait = isinstance(following, _Item) and following.is_complete
         await self._persist(self._feed)
 
     async def _feed(self) -> None:
-        """Write what is kept and not yet written; flush where the last one has a checkpoint."""
+        """Write what is kept and not yet written; flush where the last one has a checkpoint, unless
+        the next one is there and has one too."""
         if self._authority() <= 0:
             self._give_up("nothing was heard from the source for too long")
             return
@@ -156,9 +175,12 @@ class Lane:
             failpoints.hit(Failpoint.AFTER_WRITE)
             self._written += 1
             self._meter.count(batch.changes)
+        size = sum(item.batch.size for item in self._kept)
         if self._kept[-1].batch.checkpoint is not None:
-            await self._flush()
-        elif sum(item.batch.size for item in self._kept) > self._budget:
+            waited = self._context.clock.monotonic() - self._waiting_since
+            if not self._may_wait or size >= GROUP or waited >= PATIENCE:
+                await self._flush()
+        elif size > self._budget:
             self._lost = True
             last = self._kept.pop()
             self._kept.clear()

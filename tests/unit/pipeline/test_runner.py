@@ -20,6 +20,7 @@ from penstock.errors import (
 )
 from penstock.failpoints import Failpoint
 from penstock.model import Barrier, Change, EventBatch, Mark
+from penstock.pipeline.lanes import GROUP, PATIENCE
 from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Context, StreamState
 from penstock.sinks.memory import Memory, MemorySink, Target
@@ -116,7 +117,7 @@ def test_a_sink_that_fails_is_opened_and_fed_again() -> None:
     target = Target()
     inner = MemorySink(target, stores_checkpoints=True)
     down = SinkUnavailableError("down")
-    flaky = FlakySink(inner, [Fault("write", 2, error=down), Fault("flush", 3, error=down)])
+    flaky = FlakySink(inner, [Fault("write", 2, error=down), Fault("flush", 1, error=down)])
     flaky.stores_checkpoints = True  # type: ignore[attr-defined]
     source = ScriptedSource([one(1), one(2), one(3)])
     run_virtual(pipeline(source, flaky).serve(until_caught_up=True))
@@ -124,10 +125,30 @@ def test_a_sink_that_fails_is_opened_and_fed_again() -> None:
     assert flaky.calls["open"] == 3
 
 
+def test_transactions_that_are_there_are_flushed_together() -> None:
+    sink = FlakySink(MemorySink())
+    run_virtual(
+        pipeline(ScriptedSource([one(n) for n in range(1, 9)]), sink).serve(until_caught_up=True)
+    )
+    assert sink.calls["flush"] < sink.calls["write"] == 8
+    sink = FlakySink(MemorySink())
+    apart = ScriptedSource([one(1), Pause(1), one(2), Pause(1), one(3)])
+    run_virtual(pipeline(apart, sink).serve(until_caught_up=True))
+    assert sink.calls["flush"] == sink.calls["write"] == 3
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(GROUP, 0.0), (0, 2 * PATIENCE)])
+def test_what_is_large_or_took_long_is_flushed_alone(size: int, seconds: float) -> None:
+    sink = FlakySink(MemorySink(), [Fault("write", n, delay=seconds) for n in range(1, 9)])
+    source = ScriptedSource([batch(n, change(n), size=size) for n in range(1, 9)])
+    run_virtual(pipeline(source, sink).serve(until_caught_up=True))
+    assert sink.calls["flush"] == 8
+
+
 def test_a_commit_whose_answer_was_lost_is_not_applied_twice() -> None:
     target = Target()
     inner = MemorySink(target, stores_checkpoints=True)
-    flaky = FlakySink(inner, [Fault("flush", 2, after=SinkUnavailableError("answer lost"))])
+    flaky = FlakySink(inner, [Fault("flush", 1, after=SinkUnavailableError("answer lost"))])
     flaky.stores_checkpoints = True  # type: ignore[attr-defined]
     source = ScriptedSource([one(1), one(2), one(3)])
     run_virtual(pipeline(source, flaky).serve(until_caught_up=True))

@@ -27,6 +27,7 @@ from penstock.stores.memory import MemoryStore
 from penstock.testing import (
     Fault,
     FlakySink,
+    Pause,
     ScriptedSource,
     VirtualClock,
     batch,
@@ -94,7 +95,11 @@ class Source(ScriptedSource):
     """Refuses to start below what was confirmed, as a real slot must be treated."""
 
     def __init__(self, server: Server, random: Random) -> None:
-        script: list[Any] = list(server.script)
+        script: list[Any] = []
+        for step in server.script:
+            script.append(step)
+            if random.random() < 0.5:  # what comes at once may be flushed at once
+                script.append(Pause(random.random() / 4))
         if random.random() < 0.5:
             script.insert(random.randrange(len(script) + 1), ConnectionLostError("cut"))
         super().__init__(script)

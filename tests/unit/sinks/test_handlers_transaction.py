@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from penstock import App, Change, ConfigError, FencedError, Park, Pipeline, SinkError
 from penstock.failpoints import Failpoint, Failpoints
+from penstock.pipeline.lanes import GROUP
 from penstock.ports import Context
 from penstock.stores.sql import SqlStore
 from penstock.testing import ScriptedSource, batch, insert, play
@@ -231,7 +232,8 @@ def crash(_: int) -> None:
 
 
 def script() -> list[Any]:
-    return [batch(i, line(10 * i, i), line(10 * i + 1, i)) for i in range(1, 6)]
+    """Transactions that are too large to be flushed together."""
+    return [batch(i, line(10 * i, i), line(10 * i + 1, i), size=GROUP) for i in range(1, 6)]
 
 
 def pipeline(warehouse: Warehouse, failpoints: Failpoints | None = None) -> Pipeline:
