@@ -84,7 +84,7 @@ class App:
         self._snapshot = snapshot
         self._policy = Policy(concurrency, on_failure, max_parked, retries, retry_for)
         self._drain_timeout = drain_timeout
-        self._transforms = tuple(transforms)
+        self.transforms = tuple(transforms)
         self._handlers: list[Handler] = []
         self._messages: list[Handler] = []
 
@@ -182,7 +182,7 @@ class App:
             self.name,
             self._made_source(),
             [sink],
-            self._transforms,
+            self.transforms,
             self.open_store(self._store),
             drain_timeout=self._drain_timeout,
         )

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 from penstock.component import Component
 from penstock.errors import ConfigError, PenstockError, SchemaError
 from penstock.model import Batch, Table
+from penstock.model.projection import whole
 from penstock.pipeline.functions import ChangeFunction, FunctionTransform
-from penstock.pipeline.projector import Projector
-from penstock.ports import Context, Rule, Source, Transform
+from penstock.pipeline.projector import Projector, left_out
+from penstock.ports import Context, Finding, Rule, Source, Transform
 
 AnyTransform: TypeAlias = Component | Rule | Transform | ChangeFunction
 
@@ -34,16 +35,13 @@ class Chain:
                 self._transforms += map(_transform, group)
         self._projectors = [t for t in self._transforms if isinstance(t, Projector)]
         self._behind = self._transforms
+        self.fitted = False
+        """Whether the first rules were held against the source's tables, and fit."""
 
     @property
     def _first(self) -> Projector | None:
         first = next(iter(self._transforms), None)
         return first if isinstance(first, Projector) else None
-
-    @property
-    def names_columns(self) -> bool:
-        """Whether there are rules that can be held against the source's tables."""
-        return self._first is not None
 
     @property
     def known(self) -> list[Mapping[str, Sequence[str]]]:
@@ -56,7 +54,8 @@ class Chain:
         return any(projector.news for projector in self._projectors)
 
     def remember(self, known: Sequence[Mapping[str, Collection[str]]]) -> None:
-        """Begin, or go on, with what was known."""
+        """Begin with what was known."""
+        self.fitted = False
         for i, projector in enumerate(self._projectors):
             projector.remember(known[i] if i < len(known) else {})
 
@@ -70,8 +69,9 @@ class Chain:
         project = getattr(source, "project", None)
         self._behind = self._transforms
         if project is not None and self._first is not None:
-            project(self._first.of)
             self._behind = self._transforms[1:]
+        if project is not None:
+            project(whole if self._first is None else self._first.of)
 
     def apply(self, batch: Batch) -> Batch:
         """The batch that goes on to the sinks."""
@@ -80,11 +80,34 @@ class Chain:
         return batch
 
     async def misfits(self, source: Source, context: Context) -> list[ConfigError | SchemaError]:
-        """Where the first rules do not fit the source's tables of today."""
-        if self._first is None:
+        """Where the first rules do not fit the source's tables of today.
+
+        Where the source tells none, this is left to the first row of each table.
+        """
+        if self._first is None or self.fitted:
             return []
         tables = await described(source, context)
-        return list(self._first.check(tables)) if tables else []
+        misfits = list(self._first.check(tables)) if tables else []
+        self.fitted = bool(tables) and not misfits
+        return misfits
+
+    async def findings(self, source: Source, context: Context) -> list[Finding]:
+        """What a check has to tell."""
+        found = [
+            Finding("error", misfit.message, misfit.hint)
+            for misfit in await self.misfits(source, context)
+        ]
+        for table, column in self._first.left_out if self._first is not None else ():
+            found.append(Finding("warning", *left_out(table, column)))
+        if any(isinstance(transform, FunctionTransform) for transform in self._transforms):
+            found.append(
+                Finding(
+                    "info",
+                    "a Python function is among the transforms: an object is made of every change",
+                    "where select, mask and rename do the same, they are faster",
+                )
+            )
+        return found
 
     async def tables(self, source: Source, context: Context) -> list[Table]:
         """The source's tables of today as they are behind the first rules."""

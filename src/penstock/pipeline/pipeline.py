@@ -216,12 +216,9 @@ class Pipeline:
             ask = getattr(part, "check", None)
             if ask is not None:
                 findings.extend(await ask(context))
-        if self._chain.names_columns:
+        if self.transforms:
             chain = await self._remembered_chain()
-            findings += [
-                Finding("error", misfit.message, misfit.hint)
-                for misfit in await chain.misfits(self.source, self.context)
-            ]
+            findings += await chain.findings(self.source, self.context)
         return findings
 
     async def tables(self, context: Context) -> list[Table]:

@@ -36,7 +36,8 @@ class Projector:
         self.known: Known = {table: tuple(names) for table, names in known.items()}
         self.news = False
         self._compiled: dict[str, tuple[Table, Projection | None]] = {}
-        self._told: set[tuple[str, str]] = set()
+        self.left_out: dict[tuple[str, str], None] = {}
+        """New columns, with their tables, that do not go on."""
 
     def of(self, table: Table) -> Projection | None:
         """A table's projection; None where its rows go on as they are.
@@ -72,16 +73,21 @@ class Projector:
                 for i, pattern in idle
                 if not any(pattern.names(table.text, name) for name in _names(steps[i]))
             ]
-        texts = {table.text for table in tables} | set(self.known)
-        for _, pattern in () if failed else idle:
-            if not any(matches(pattern.table, text) for text in texts):
+        if failed:
+            return
+        texts = [table.text for table in tables]
+        once = [(t, name) for t, names in self.known.items() if t not in texts for name in names]
+        for _, pattern in idle:
+            if any(pattern.names(*column) for column in once):
+                continue
+            if any(matches(pattern.table, text) for text in texts):
+                yield ConfigError(f"a transform names {pattern}, but no captured table has it")
+            else:
                 near = get_close_matches(pattern.table, texts, 1)
                 yield ConfigError(
                     f"a transform names {pattern}, but no captured table is {pattern.table}",
                     hint=f"did you mean {near[0]}?" if near else "",
                 )
-            elif not pattern.exact:
-                yield ConfigError(f"a transform names {pattern}, but no captured table has such")
 
     def _compile(self, table: Table) -> Projection:
         known = self.known.get(table.text, table.names)
@@ -111,15 +117,17 @@ class Projector:
         return steps
 
     def _tell(self, table: str, name: str) -> None:
-        if (table, name) not in self._told:
-            self._told.add((table, name))
-            _logger.warning(
-                "%s: the new column %r is left out, since columns of this table are masked; "
-                "name it in a select (%s.* for all that come), a mask or a rename",
-                table,
-                name,
-                table,
-            )
+        if (table, name) not in self.left_out:
+            self.left_out[table, name] = None
+            _logger.warning("%s; %s", *left_out(table, name))
+
+
+def left_out(table: str, column: str) -> tuple[str, str]:
+    """That a new column does not go on, in words, and what lets it on."""
+    return (
+        f"{table}: the new column {column!r} is left out, since columns of this table are masked",
+        f"name it in a mask, a rename or a select ({table}.* for all that come)",
+    )
 
 
 def _names(projection: Projection) -> Iterable[str]:

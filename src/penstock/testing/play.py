@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import PenstockError
 from penstock.model import Change, Checkpoint, EventBatch, Message
+from penstock.pipeline.chain import Chain
 from penstock.ports import Context, Parked, Store
 from penstock.stores.memory import MemoryStore
 from penstock.testing.clock import START
@@ -48,8 +49,8 @@ def play(
 ) -> Played:
     """Call an App's handlers for these changes as the App would, in a test that is plain ``def``.
 
-    Handlers run for real, ``async`` ones in an event loop of their own; the waits between retries
-    do not.
+    The App's transforms apply. Handlers run for real, ``async`` ones in an event loop of their
+    own; the waits between retries do not.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ async def aplay(
     try:
         await sink.open(context)
         for batch in _unseen(_transactions(changes), await sink.resume("main")):
-            await sink.write(batch)
+            await sink.write(_transformed(app, batch))
             await sink.flush()
         parked = tuple(await opened.parked(sink.name))
     finally:
@@ -99,6 +100,17 @@ def _transactions(changes: Iterable[Change[Any] | Message]) -> list[EventBatch]:
         checkpoint = Checkpoint.of("main", played=transaction)
         batches.append(EventBatch("main", events, events[-1].mark, checkpoint))
     return batches
+
+
+def _transformed(app: App, batch: EventBatch) -> EventBatch:
+    """What the App's transforms make of a batch. The changes of a test need not all have the same
+    columns, so none is a new column."""
+    events = [
+        event
+        for change in batch
+        for event in Chain(app.transforms).apply(EventBatch(batch.stream, [change]))
+    ]
+    return replace(batch, events=events)
 
 
 def _unseen(batches: list[EventBatch], checkpoint: Checkpoint | None) -> list[EventBatch]:

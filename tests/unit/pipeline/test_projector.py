@@ -73,7 +73,7 @@ def test_a_new_column_of_a_masked_table_is_left_out(caplog: pytest.LogCaptureFix
         assert shown(projector, users("email", "ssn")) == ("id", "email")
     assert [record.getMessage() for record in caplog.records] == [
         "public.users: the new column 'ssn' is left out, since columns of this table are masked; "
-        "name it in a select (public.users.* for all that come), a mask or a rename"
+        "name it in a mask, a rename or a select (public.users.* for all that come)"
     ]
 
 
@@ -202,14 +202,22 @@ def test_rules_that_concern_nothing() -> None:
     assert misfits(projector, table("users", column("email"), key=())) == [
         "a transform names public.user.email, but no captured table is public.user\n"
         "  → did you mean public.users?",
-        "a transform names *.phone, but no captured table has such",
+        "a transform names *.phone, but no captured table has it",
     ]
 
 
-def test_a_table_that_was_there_once_may_be_named() -> None:
-    projector = Projector([fixed("public.users.email")])
+@pytest.mark.parametrize("name", ["public.users.email", "*.email"])
+def test_a_table_that_was_there_once_may_be_named(name: str) -> None:
+    projector = Projector([fixed(name)])
     shown(projector, users("email"))
     assert misfits(projector, table("orders", column("id"))) == []
+
+
+def test_a_pattern_behind_a_rename_knows_the_new_name_only() -> None:
+    rules: list[Rule] = [Rename(columns={"public.users.email": "mail"}), fixed("*.email")]
+    assert misfits(Projector(rules), users("email")) == [
+        "a transform names *.email, but no captured table has it"
+    ]
 
 
 def test_a_check_looks_at_every_table() -> None:

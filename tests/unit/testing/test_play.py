@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from penstock import App, Change, Message, Park, PenstockError, Retry
+from penstock import App, Change, Mask, Message, Park, PenstockError, Retry
 from penstock.testing import aplay, insert, message, play, update
 
 URL = "postgresql://nowhere/"
@@ -112,3 +112,15 @@ def test_messages_are_played_too() -> None:
 
     assert play(app, [message("audit", "x"), message("other", "y")]).handled == 1
     assert seen == [b"x"]
+
+
+def test_the_apps_transforms_apply_whatever_columns_a_change_has() -> None:
+    app = App("mail", URL, transforms=[Mask(columns=("*.status",), method="fixed")])
+    seen = []
+
+    @app.on("public.orders")
+    def handler(change: Change) -> None:
+        seen.append(dict(change.row))
+
+    play(app, [order(1), insert("public.orders", {"id": 2, "status": "new", "note": "n"})])
+    assert seen == [{"id": 1, "status": "***"}, {"id": 2, "status": "***", "note": "n"}]

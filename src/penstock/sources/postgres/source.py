@@ -373,9 +373,10 @@ class PostgresSource:
         """The captured tables as they are today; none where ``check`` tells why."""
         self._server.name_sessions(context.pipeline)
         _, published = self._names(context.pipeline)
+        lost = driver("psycopg", "postgres").Error
 
         def look() -> list[Table]:
-            with contextlib.suppress(PenstockError), self._server.connect() as connection:
+            with contextlib.suppress(PenstockError, lost), self._server.connect() as connection:
                 return catalog.described(connection, self.config.tables, published)
             return []
 
