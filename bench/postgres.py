@@ -1,9 +1,9 @@
 """How fast does penstock read PostgreSQL's log, next to PostgreSQL's own client?
 
 1M rows of 8 columns in 100 transactions are read by `pg_recvlogical -f /dev/null` and by penstock
-into a JSON-lines file, in turn, from copies of one slot, so that both read the same log. Then the
-memory of a transaction of 5M rows and of a sink that stands still, and the latency from a commit to
-a handler at 1,000 transactions a second.
+into a JSON-lines file and into Arrow record batches, in turn, from copies of one slot, so that all
+read the same log. Then the memory of a transaction of 5M rows and of a sink that stands still, and
+the latency from a commit to a handler at 1,000 transactions a second.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from penstock.embedded.binaries import require
 from penstock.embedded.server import Server
 
 HERE: Final = Path(__file__).parent
+MODES: Final = {"caught-up": "penstock → jsonl (change)", "arrow": "penstock → Arrow"}
+"""What the process that is measured does, and what the table calls it."""
 TABLE: Final = """
 CREATE TABLE bench (
     id bigint PRIMARY KEY, customer int, status text, note varchar(80),
@@ -87,50 +89,56 @@ def recvlogical(bin: Path, dsn: str, slot: str, end: str) -> tuple[float, float]
 
 
 def throughput(server: Server, bin: Path, rows: int, rounds: int) -> list[dict[str, Any]]:
-    """Both clients over the same log, in turn."""
+    """All clients over the same log, in turn."""
     dsn = server.dsn()
     folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
     child(dsn, folder, "caught-up")  # makes slot, publication and state
+    theirs: list[tuple[float, float]] = []
+    ours: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
     with psycopg.connect(dsn, autocommit=True) as c:
         c.execute("SELECT pg_copy_logical_replication_slot('penstock_bench', 'base')")
         shutil.copytree(folder, folder.with_name(folder.name + "-base"))
         fill(dsn, rows, 100)
         end = c.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
         assert end is not None
-        ours: list[dict[str, Any]] = []
-        theirs: list[tuple[float, float]] = []
         for _ in range(rounds):
             c.execute("SELECT pg_copy_logical_replication_slot('base', 'peer')")
             theirs.append(recvlogical(bin, dsn, "peer", end[0]))
             c.execute("SELECT pg_drop_replication_slot('peer')")
-            c.execute("SELECT pg_drop_replication_slot('penstock_bench')")
-            c.execute("SELECT pg_copy_logical_replication_slot('base', 'penstock_bench')")
-            shutil.rmtree(folder)
-            shutil.copytree(folder.with_name(folder.name + "-base"), folder)
-            measured = child(dsn, folder, "caught-up")
-            assert measured["changes"] == rows, measured
-            ours.append(measured)
+            for mode in MODES:
+                c.execute("SELECT pg_drop_replication_slot('penstock_bench')")
+                c.execute("SELECT pg_copy_logical_replication_slot('base', 'penstock_bench')")
+                shutil.rmtree(folder)
+                shutil.copytree(folder.with_name(folder.name + "-base"), folder)
+                measured = child(dsn, folder, mode)
+                assert measured["changes"] == rows, measured
+                ours[mode].append(measured)
         c.execute("SELECT pg_drop_replication_slot('base')")
     shutil.rmtree(folder.with_name(folder.name + "-base"))
     shutil.rmtree(folder)
     peer = median(seconds for seconds, _ in theirs)
-    mine = median(run["seconds"] for run in ours)
-    return [
+    result: list[dict[str, Any]] = [
         {
             "client": "pg_recvlogical -f /dev/null",
             "rows/s": rows / peer,
             "ratio": 1.0,
             "CPU µs/row": median(cpu for _, cpu in theirs) / rows * 1e6,
             "peak RSS MB": None,
-        },
-        {
-            "client": "penstock → jsonl (change)",
-            "rows/s": rows / mine,
-            "ratio": median(t[0] / o["seconds"] for t, o in zip(theirs, ours, strict=True)),
-            "CPU µs/row": median(run["cpu"] for run in ours) / rows * 1e6,
-            "peak RSS MB": max(run["rss"] for run in ours),
-        },
+        }
     ]
+    for mode, client in MODES.items():
+        mine = median(run["seconds"] for run in ours[mode])
+        pairs = zip(theirs, ours[mode], strict=True)
+        result.append(
+            {
+                "client": client,
+                "rows/s": rows / mine,
+                "ratio": median(seconds / run["seconds"] for (seconds, _), run in pairs),
+                "CPU µs/row": median(run["cpu"] for run in ours[mode]) / rows * 1e6,
+                "peak RSS MB": max(run["rss"] for run in ours[mode]),
+            }
+        )
+    return result
 
 
 def memory(server: Server, rows: int) -> dict[str, float]:

@@ -3,6 +3,7 @@ itself."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import sys
@@ -40,6 +41,36 @@ class Frozen:
     async def flush(self) -> Mark | None:
         """Never reached."""
         return None
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class ToArrow:
+    """A sink that makes record batches and lets them go."""
+
+    name = "jsonl"  # as above
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._last: Mark | None = None
+
+    async def open(self, context: Context) -> None:
+        """Nothing to open."""
+
+    async def resume(self, stream: str) -> Checkpoint | None:
+        """Nothing is stored."""
+        return None
+
+    async def write(self, batch: Batch) -> None:
+        """Make the record batches beside the event loop."""
+        made = await asyncio.to_thread(batch.to_arrow)
+        self.rows += sum(len(rows) for rows in made)
+        self._last = batch.last or self._last
+
+    async def flush(self) -> Mark | None:
+        """All is made."""
+        return self._last
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -108,6 +139,10 @@ def main() -> None:
         source = Postgres(dsn=dsn, tables=(f"public.{name}",))
         Pipeline(name, source, [Frozen()], store=str(folder / "state.db")).teardown()
         measured()
+    elif mode == "arrow":
+        sink = ToArrow()
+        report = pipeline(dsn, folder, sink).run(until_caught_up=True)
+        measured(changes=sink.rows, seconds=report.seconds)
     else:
         report = pipeline(dsn, folder, Jsonl(path=str(folder / "out.jsonl"))).run(
             until_caught_up=True
