@@ -19,7 +19,7 @@ from psycopg.types.hstore import register_hstore
 from penstock import Pipeline
 from penstock.embedded.server import Server
 from penstock.formats.change import ChangeFormat
-from penstock.model import Change, Column, Kind
+from penstock.model import Change, Column, EventBatch, Kind
 from penstock.sinks.memory import MemorySink
 from penstock.sinks.sql import Sql
 from penstock.sources.postgres.config import Postgres
@@ -207,12 +207,34 @@ def verify(
             assert copied.row.text(name) == (None if text is None else text.decode())
     _as_python(arrival, source, table, names)
     _as_json(arrival)
+    _as_arrow(arrival)
     for url in targets:
         if url.startswith("sqlite"):
             _in_sqlite(arrival, url, table)
         else:
             query = f"SELECT {listed} FROM {table} ORDER BY id"
             assert texts(url, query) == original * 2
+
+
+def _as_arrow(arrival: Arrival) -> None:
+    """Each value is Row's, or the exact text: in its column, or beside it."""
+    changes = [*arrival.copied, *arrival.streamed]
+    built = EventBatch("main", changes).to_arrow()
+    rows = {cells["_id"]: cells for batch in built for cells in batch.to_pylist()}
+    for change in changes:
+        cells = rows[change.id]
+        texts = dict(cells["_text"] or ())
+        for name in change.definition.names:
+            text, value = change.row.text(name), cells[name]
+            if text is None or name in texts:
+                assert (value, texts.get(name)) == (None, text), name
+            elif isinstance(value, str):
+                assert value == text, name
+            elif isinstance(value, float):
+                near = math.isclose(value, change.row[name], rel_tol=1e-6, abs_tol=1e-40)
+                assert near or math.isnan(value), name
+            elif not isinstance(value, list):
+                assert value == change.row[name], name
 
 
 def _as_python(arrival: Arrival, source: str, table: str, names: list[str]) -> None:

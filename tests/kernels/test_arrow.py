@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from random import Random
+from struct import pack
 from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
+import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
 from penstock.model import UNCHANGED, Batch, Change, Type
 from penstock.sources.postgres.wire import Decoder, RelationFacts
+from penstock.sources.postgres.wire.binary import text_of
 from penstock.sources.postgres.wire.native import NativeDecoder
 from penstock.sources.postgres.wire.types import builtin, make_type
+from tests.support.forms import forms_of_chance
 from tests.support.hostile import VALUES
-from tests.wire.payloads import begin, commit, delete, insert, relation, truncate, update
+from tests.wire.payloads import begin, commit, delete, insert, relation, truncate, update, xlog
 
 OID: Final = 16401
 NUMERIC: Final = 1700
@@ -179,15 +185,15 @@ def streams(draw: st.DrawFn) -> Stream:
     return Stream(types, tuple(key), draw(st.sampled_from("dfn")), rows)
 
 
-def decode(stream: Stream, make: Any) -> Batch:
-    """The batch with the stream's rows."""
+def decode(stream: Stream, make: Any, binary: int = 0) -> Batch:
+    """The batch with the stream's rows; ``binary`` is a server's version."""
     names = [f"c{i}" for i in range(len(stream.types))]
     columns = [(name, type.oid) for name, type in zip(names, stream.types, strict=True)]
     modifiers = {name: type.modifier for name, type in zip(names, stream.types, strict=True)}
     shape = relation(
         OID, "t", columns, key=stream.key, identity=stream.identity, modifiers=modifiers
     )
-    decoder = make(database="shop", system="7", timeline=1)
+    decoder = make(database="shop", system="7", timeline=1, binary=binary)
     batches = decoder.feed([begin(0x100), shape, *stream.rows, commit(0x100)])
     types = {type.oid: type for type in OWN}
     decoder.describe(RelationFacts("0/99", primary_key=stream.key, types=types))
@@ -217,12 +223,65 @@ def test_both_kernels_make_the_same(stream: Stream) -> None:
     if isinstance(reference, str) or isinstance(native, str):
         assert native == reference
         return
+    same(native, reference)
+
+
+def same(native: list[pa.RecordBatch], reference: list[pa.RecordBatch]) -> None:
     assert len(native) == len(reference) == 1
     for ours, theirs in zip(native, reference, strict=True):
         ours.validate(full=True)
         theirs.validate(full=True)
         assert ours.schema.equals(theirs.schema, check_metadata=True)
         assert repr(ours.to_pylist()) == repr(theirs.to_pylist())  # NaN is as NaN does
+
+
+FORMS: Final = forms_of_chance(Random(3)) | {
+    "bool": [b"\0", b"\1"],
+    "int4": [pack(">i", number) for number in (0, -1, 2**31 - 1, -(2**31))],
+    "oid": [pack(">I", number) for number in (0, 2**32 - 1)],
+    "text": [text.encode() for text in VALUES["text"]],
+    "json": [b'{"a": 1}'],
+    "jsonb": [b'\1{"a": 1}', b"\1null"],
+    "bytea": [b"", bytes(range(256))],
+    "date": [
+        *(pack(">i", days) for days in (-(2**31), 2**31 - 1, -730_119, -730_120)),
+        *(pack(">i", days) for days in (2_921_939, 2_921_940, -1, 0)),
+    ],
+    "time": [pack(">q", micros) for micros in (0, 86_399_999_999, 86_400_000_000)],
+    "timestamp": [
+        *(pack(">q", micros) for micros in (-(2**63), 2**63 - 1, 0, -1)),
+        *(pack(">q", 86_400_000_000 * days) for days in (-730_119, 2_921_940)),
+        *(pack(">q", 86_400_000_000 * days - 1) for days in (-730_119, 2_921_940)),
+    ],
+    "_int4": [
+        pack(">iiI", 0, 0, 23),
+        pack(">iiIiiii", 1, 1, 23, 2, 1, 4, 7) + pack(">i", -1),
+        pack(">iiIiiii", 1, 0, 23, 1, 0, 4, 7),
+    ],
+}
+"""Send forms by type."""
+SENT: Final = [type for type in TYPES if type.name in FORMS]
+
+
+def sent(form: bytes) -> bytes:
+    """The insert of a row whose one value came in binary."""
+    return xlog(pack(">cIcHcI", b"I", OID, b"N", 1, b"b", len(form)) + form)
+
+
+@pytest.mark.parametrize("type", SENT, ids=[type.sql for type in SENT])
+def test_values_that_came_in_binary(type: Type) -> None:
+    text = text_of(type)
+    assert text is not None
+    forms = []
+    for form in FORMS[type.name][:500]:
+        with suppress(ValueError):
+            text(form)
+            forms.append(form)
+    stream = Stream([type], (), "d", [sent(form) for form in forms])
+    same(
+        decode(stream, NativeDecoder, 180_000).to_arrow(),
+        decode(stream, Decoder, 180_000).to_arrow(),
+    )
 
 
 @st.composite

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock.model.batch import Event, EventBatch, Record, RecordFormat
+from penstock.model.batch import Batch, Event, EventBatch, Record, RecordFormat
 from penstock.model.lines import json_lines
 from penstock.model.mark import Checkpoint, Mark
 from penstock.model.table import Table
@@ -104,9 +104,11 @@ class PackedBatch:
 
         return arrow.packed_batches(self.packed, prefix)
 
-    def select(self, keep: Callable[[Event], bool]) -> EventBatch:
-        """The same batch with only the events that ``keep`` says; nothing else changes."""
+    def select(self, keep: Callable[[Event], bool]) -> Batch:
+        """The same batch with only the events that ``keep`` says; still packed if that is all."""
         kept = [event for event in self if keep(event)]
+        if len(kept) == len(self):
+            return self
         return EventBatch(self.stream, kept, self.last, self.checkpoint, self.size)
 
     def with_checkpoint(self, checkpoint: Checkpoint | None) -> PackedBatch:

@@ -74,7 +74,8 @@ fn numeric(bytes: &[u8], digits: Digits) -> Option<i128> {
     };
     let (head, groups) = words.split_first_chunk::<4>()?;
     let [count, weight, sign, shown] = head.map(u16::from_be_bytes);
-    if usize::from(count) != groups.len() || shown > digits.scale.into() {
+    // Rows of the column show as many decimals as it has; what shows others is left to its text.
+    if usize::from(count) != groups.len() || shown != digits.scale.into() {
         return None;
     }
     let mut value = 0i128;
