@@ -1,8 +1,8 @@
 """How fast does penstock copy a table, next to PostgreSQL's own client?
 
-5M rows of 8 columns become Arrow record batches, by two connections on one snapshot; and psql drains
-`COPY … TO STDOUT` of the same ranges of pages into /dev/null, also by two connections. In turn, so
-that both meet the same machine.
+5M rows of 8 columns become Arrow record batches, by two connections on one snapshot; and psql
+drains `COPY … TO STDOUT` of the same ranges of pages into /dev/null, also by two connections. In
+turn, so that both meet the same machine.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def main() -> None:
             "rows/s": count / median(one["seconds"] for one in found),
             **more,
             "CPU µs/row": median(one["cpu"] for one in found) / count * 1e6,
-            "peak RSS MB": max((one.get("rss", 0.0) for one in found)) or None,
+            "peak RSS MB": max(one.get("rss", 0.0) for one in found) or None,
         }
 
     publish(

@@ -8,6 +8,7 @@ mod decoder;
 mod errors;
 mod json;
 mod loads;
+mod messages;
 mod objects;
 mod projection;
 mod shape;
@@ -30,6 +31,8 @@ mod penstock_native {
     use crate::copy::Copy;
     #[pymodule_export]
     use crate::decoder::Decoder;
+    #[pymodule_export]
+    use crate::messages::Messages;
     #[pymodule_export]
     use crate::shape::Shape;
 }

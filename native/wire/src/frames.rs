@@ -1,14 +1,29 @@
-//! CopyData messages as they stand in the connection's stream: each payload behind the letter `d`
-//! and a length, which counts itself.
+//! Messages as they stand in the server's stream: a letter, a length that counts itself, a payload.
 
 use crate::error::ProtocolError;
 
-/// The payloads of whole messages.
+const COPY_DATA: u8 = b'd';
+
+/// A message of a stream, and what follows it; None where it is cut.
+fn split(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ProtocolError> {
+    let Some((&[letter, a, b, c, d], rest)) = bytes.split_first_chunk() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes([a, b, c, d]);
+    let Some(length) = length.checked_sub(4) else {
+        let message = format!("a message of {length} bytes");
+        return Err(ProtocolError::nowhere(message));
+    };
+    let found = rest.split_at_checked(length as usize);
+    Ok(found.map(|(payload, rest)| (letter, payload, rest)))
+}
+
+/// The payloads of whole CopyData messages.
 pub fn payloads(mut bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
     let end = bytes.len();
     let mut payloads = Vec::new();
     while !bytes.is_empty() {
-        let Some((payload, rest)) = frame(bytes) else {
+        let Some((COPY_DATA, payload, rest)) = split(bytes)? else {
             let message = "a CopyData message is cut or is none";
             return Err(ProtocolError::new(message, end - bytes.len()));
         };
@@ -18,33 +33,94 @@ pub fn payloads(mut bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
     Ok(payloads)
 }
 
-/// How many bytes of whole messages stand at the beginning.
-pub fn whole(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some((_, after)) = frame(rest) {
-        rest = after;
-    }
-    bytes.len() - rest.len()
+/// What arrived of a stream: CopyData messages, and others between them.
+#[derive(Debug, Default)]
+pub struct Messages {
+    bytes: Vec<u8>,
+    /// Where the whole CopyData messages at the beginning end.
+    copied: usize,
 }
 
-fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let &[b'd', a, b, c, d, ref rest @ ..] = bytes else {
-        return None;
-    };
-    let length = u32::from_be_bytes([a, b, c, d]).checked_sub(4)?;
-    rest.split_at_checked(length as usize)
+impl Messages {
+    /// More of the stream.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        self.bytes.extend_from_slice(bytes);
+        self.look()
+    }
+
+    fn look(&mut self) -> Result<(), ProtocolError> {
+        let mut rest = self.bytes.get(self.copied..).unwrap_or_default();
+        while let Some((COPY_DATA, _, after)) = split(rest)? {
+            rest = after;
+        }
+        self.copied = self.bytes.len() - rest.len();
+        Ok(())
+    }
+
+    /// The whole CopyData messages that stand before any other.
+    pub fn copied(&self) -> &[u8] {
+        self.bytes.get(..self.copied).unwrap_or_default()
+    }
+
+    /// Drop what [`Messages::copied`] gave.
+    pub fn discard(&mut self) {
+        self.bytes.drain(..self.copied);
+        self.copied = 0;
+    }
+
+    /// Take the message that follows the CopyData messages; None where it is not all there.
+    pub fn control(&mut self) -> Result<Option<(u8, Vec<u8>)>, ProtocolError> {
+        let rest = self.bytes.get(self.copied..).unwrap_or_default();
+        let Some((letter, payload, after)) = split(rest)? else {
+            return Ok(None);
+        };
+        let taken = (letter, payload.to_vec());
+        let end = self.bytes.len() - after.len();
+        self.bytes.drain(self.copied..end);
+        self.look()?;
+        Ok(Some(taken))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STREAM: &[u8] = b"H\0\0\0\x05xd\0\0\0\x05ad\0\0\0\x04c\0\0\0\x04Z\0\0\0\x05I";
+
     #[test]
-    fn messages_are_cut_where_they_end() {
-        let bytes = b"d\0\0\0\x05ad\0\0\0\x04d\0\0\0\x06b";
-        assert_eq!(whole(bytes), 11);
-        assert_eq!(payloads(&bytes[..11]).unwrap(), [b"a".as_slice(), b""]);
-        assert_eq!(payloads(bytes).unwrap_err().offset, Some(11));
-        assert_eq!(whole(b"d\0\0\0\x03abc"), 0);
+    fn a_stream_is_the_same_however_it_is_cut() {
+        for size in 1..STREAM.len() {
+            let mut messages = Messages::default();
+            let (mut copied, mut letters) = (Vec::new(), Vec::new());
+            for chunk in STREAM.chunks(size) {
+                messages.push(chunk).unwrap();
+                copied.extend_from_slice(messages.copied());
+                messages.discard();
+                while let Some((letter, _)) = messages.control().unwrap() {
+                    letters.push(letter);
+                    copied.extend_from_slice(messages.copied());
+                    messages.discard();
+                }
+            }
+            assert!(messages.is_empty());
+            assert_eq!(letters, b"HcZ");
+            assert_eq!(payloads(&copied).unwrap(), [b"a".as_slice(), b""]);
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        assert_eq!(
+            payloads(b"d\0\0\0\x04d\0\0\0\x06b").unwrap_err().offset,
+            Some(5)
+        );
+        assert!(payloads(b"c\0\0\0\x04").is_err());
+        assert!(Messages::default().push(b"d\0\0\0\x03").is_err());
     }
 }

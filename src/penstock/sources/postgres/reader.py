@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConnectionLostError, PrivilegeError, SourceError
+from penstock.kernel import kernel, native
 from penstock.registry import driver
 from penstock.sources.postgres.catalog import Published, Relkind, published
 from penstock.sources.postgres.connection import Connection, literal, quote, rows
+from penstock.sources.postgres.directcopy import DirectCopy, is_plain
 from penstock.sources.postgres.parts import Part, Parts, cut
+from penstock.sources.postgres.wire.copies import Payloads
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -28,6 +31,7 @@ class SnapshotReader:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._direct: DirectCopy | None = None
         self._given_up = False
 
     def lock(self, tables: Sequence[Relkind], timeout: float | None) -> None:
@@ -44,6 +48,8 @@ class SnapshotReader:
         """
         psycopg = driver("psycopg", "postgres")
         connection = self.connection
+        if kernel() == "native" and is_plain(connection):
+            self._direct = DirectCopy(connection, native().Messages, self._look_up, _LOOK_UP)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         if timeout is not None:
@@ -79,28 +85,29 @@ class SnapshotReader:
         """The table in parts, for the readers of this snapshot."""
         return cut(self.connection, table)
 
-    def blocks(self, table: Relkind, shape: Published, part: Part) -> Iterator[list[bytes]]:
-        """A part's rows as lines of COPY's text, in lists of about :data:`BLOCK` bytes.
+    def blocks(self, table: Relkind, shape: Published, part: Part) -> Iterator[Payloads]:
+        """A part's rows as COPY writes them, about :data:`BLOCK` bytes at a time.
 
         Raises ConnectionLostError when the connection breaks or is given up.
         """
         psycopg = driver("psycopg", "postgres")
-        status = psycopg.pq.ExecStatus
-        pgconn = self.connection.pgconn
         columns = ", ".join(quote(name) for name in shape.table.names)
         conditions = " AND ".join(f"({one})" for one in (shape.where, part.condition) if one)
         where = f" WHERE {conditions}" if conditions else ""
         sql = f"COPY (SELECT {columns} FROM {part.relation}{where}) TO STDOUT"
         try:
-            pgconn.send_query(sql.encode())
-            self._expect(status.COPY_OUT)
-            yield from self._read(pgconn)
-            self._expect(status.COMMAND_OK)
-            self._expect(None)
+            if self._direct is not None:
+                yield from self._direct.read(sql, BLOCK)
+            else:
+                yield from self._read(sql)
         except psycopg.Error as error:
             raise _explain(error, table) from error
 
-    def _read(self, pgconn: pq.abc.PGconn) -> Iterator[list[bytes]]:
+    def _read(self, sql: str) -> Iterator[list[bytes]]:
+        status = driver("psycopg", "postgres").pq.ExecStatus
+        pgconn = self.connection.pgconn
+        pgconn.send_query(sql.encode())
+        self._expect(status.COPY_OUT)
         get = pgconn.get_copy_data
         lines: list[bytes] = []
         size = 0
@@ -118,6 +125,8 @@ class SnapshotReader:
                 break
         if lines:
             yield lines
+        self._expect(status.COMMAND_OK)
+        self._expect(None)
 
     def _expect(self, status: pq.ExecStatus | None) -> None:
         """The command's next result; None for no more. Raises the psycopg error of any other."""
@@ -136,9 +145,12 @@ class SnapshotReader:
         poll = select.poll()
         poll.register(pgconn.socket, select.POLLIN | (select.POLLOUT if pgconn.flush() else 0))
         poll.poll(_LOOK_UP)
+        self._look_up()
+        pgconn.consume_input()
+
+    def _look_up(self) -> None:
         if self._given_up:
             raise ConnectionLostError("the snapshot was given up")
-        pgconn.consume_input()
 
     def give_up(self) -> None:
         """End what another thread reads, soon."""
@@ -146,6 +158,8 @@ class SnapshotReader:
 
     def close(self) -> None:
         """Let the locks and the snapshot go."""
+        if self._direct is not None:
+            self._direct.close()
         self.connection.close()
 
 

@@ -18,6 +18,7 @@ from penstock.registry import driver
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.parts import Part
 from penstock.sources.postgres.reader import SnapshotReader
+from penstock.sources.postgres.wire.copies import Payloads, size_of
 
 BUFFER: Final = 4 << 20
 """Bytes of rows that wait to be taken, in all, at which the readers stop."""
@@ -47,7 +48,7 @@ class Readers:
         self._changed = threading.Condition()
         self._tasks: deque[Task] = deque()
         self._unread: Counter[str] = Counter()  # parts of each table
-        self._waiting: defaultdict[str, deque[list[bytes]]] = defaultdict(deque)
+        self._waiting: defaultdict[str, deque[Payloads]] = defaultdict(deque)
         self._size = 0
         self._wanted = ""
         self._error: BaseException | None = None
@@ -86,7 +87,7 @@ class Readers:
             self._threads.append(thread)
             thread.start()
 
-    def next(self, table: Relkind) -> list[bytes]:
+    def next(self, table: Relkind) -> Payloads:
         """The next rows of a table, in no order; empty after the last. Blocks the thread.
 
         Raises what ended any of the readers.
@@ -101,16 +102,16 @@ class Readers:
                 raise self._error
             if not waiting:
                 return []
-            lines = waiting.popleft()
-            self._size -= _size(lines)
+            rows = waiting.popleft()
+            self._size -= size_of(rows)
             self._changed.notify_all()
-            return lines
+            return rows
 
     def _run(self, reader: SnapshotReader) -> None:
         try:
             while (task := self._take()) is not None:
-                for lines in reader.blocks(task.table, task.shape, task.part):
-                    self._give(task.table.text, lines)
+                for rows in reader.blocks(task.table, task.shape, task.part):
+                    self._give(task.table.text, rows)
                 with self._changed:
                     self._unread[task.table.text] -= 1
                     self._changed.notify_all()
@@ -121,7 +122,7 @@ class Readers:
         with self._changed:
             return self._tasks.popleft() if self._tasks else None
 
-    def _give(self, table: str, lines: list[bytes]) -> None:
+    def _give(self, table: str, rows: Payloads) -> None:
         """Hand rows over, when there is room: of the table that is wanted now there always is."""
         with self._changed:
             waiting = self._waiting[table]
@@ -134,8 +135,8 @@ class Readers:
             )
             if self._error is not None:
                 raise self._error
-            waiting.append(lines)
-            self._size += _size(lines)
+            waiting.append(rows)
+            self._size += size_of(rows)
             self._changed.notify_all()
 
     def _end(self, error: BaseException) -> None:
@@ -154,7 +155,3 @@ class Readers:
             thread.join()
         for reader in self._all:
             reader.close()
-
-
-def _size(lines: list[bytes]) -> int:
-    return sum(map(len, lines))

@@ -20,7 +20,7 @@ from penstock.sources.postgres import position
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.parts import Parts
 from penstock.sources.postgres.readers import Readers, Task
-from penstock.sources.postgres.wire.copies import CopyDecoder, make_copy_decoder
+from penstock.sources.postgres.wire.copies import CopyDecoder, Payloads, make_copy_decoder
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ class Snapshot:
         decoder = make_copy_decoder(
             shape.table, attempt, at=at, database=self._database, projection=projection
         )
-        held: list[bytes] = []
+        held: Payloads = []
         while block := await asyncio.to_thread(self._readers.next, due.table):
             if held:
                 yield await self._decode(decoder, held, progress)
@@ -158,7 +158,7 @@ class Snapshot:
     async def _decode(
         self,
         decoder: CopyDecoder,
-        block: list[bytes],
+        block: Payloads,
         progress: Progress,
         end: Checkpoint | None = None,
     ) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from penstock import kernel
 from penstock.errors import ProtocolError
@@ -27,6 +27,14 @@ from penstock.model.stream import snapshot_mark, snapshot_stream
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.lsn import format_lsn
 
+Payloads: TypeAlias = list[bytes] | bytes
+"""CopyData payloads; for the native kernel also the messages as they stand in the stream."""
+
+
+def size_of(payloads: Payloads) -> int:
+    """How many bytes they are."""
+    return len(payloads) if isinstance(payloads, bytes) else sum(len(one) for one in payloads)
+
 
 class CopyDecoder(Protocol):
     """What both kernels' decoders of copied rows are.
@@ -38,7 +46,7 @@ class CopyDecoder(Protocol):
     def rows(self) -> int:
         """How many were fed."""
 
-    def feed(self, payloads: list[bytes], end: Checkpoint | None = None) -> Batch:
+    def feed(self, payloads: Payloads, end: Checkpoint | None = None) -> Batch:
         """The rows of some CopyData payloads.
 
         The first batch begins with SnapshotBegin. ``end``, the snapshot's checkpoint, says that
@@ -76,8 +84,10 @@ class PythonCopyDecoder:
         )
         self._begun = False
 
-    def feed(self, payloads: list[bytes], end: Checkpoint | None = None) -> EventBatch:
+    def feed(self, payloads: Payloads, end: Checkpoint | None = None) -> EventBatch:
         """Decode; see :meth:`CopyDecoder.feed`."""
+        if not isinstance(payloads, list):
+            raise TypeError("the Python kernel takes payloads one by one")
         table, origin, read = self._table, self._origin, self._read
         events: list[Event] = []
         if not self._begun:
@@ -95,8 +105,7 @@ class PythonCopyDecoder:
         last = Mark(origin.mark, self.rows - 1) if payloads else None
         if end is not None:
             events.append(SnapshotEnd(table, self._attempt, self.rows))
-        size = sum(map(len, payloads))
-        return EventBatch(snapshot_stream(table.text), events, last, end, size)
+        return EventBatch(snapshot_stream(table.text), events, last, end, size_of(payloads))
 
 
 class NativeCopyDecoder:
@@ -128,7 +137,7 @@ class NativeCopyDecoder:
         rows: int = self._native.rows
         return rows
 
-    def feed(self, payloads: list[bytes], end: Checkpoint | None = None) -> PackedBatch:
+    def feed(self, payloads: Payloads, end: Checkpoint | None = None) -> PackedBatch:
         """Decode; see :meth:`CopyDecoder.feed`."""
         return PackedBatch(self._native.read(payloads, end is not None), end)
 
