@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import example, given
@@ -13,6 +14,7 @@ from penstock.sources.postgres.position import snapshot_checkpoint
 from penstock.sources.postgres.wire.copies import (
     CopyDecoder,
     NativeCopyDecoder,
+    Payloads,
     PythonCopyDecoder,
 )
 from penstock.sources.postgres.wire.types import builtin
@@ -29,7 +31,7 @@ def table(arity: int) -> Table:
     return Table("public", "t", columns, ("c0",) if arity else (), oid=1)
 
 
-def results(decoder: CopyDecoder, feeds: list[tuple[list[bytes], Checkpoint | None]]) -> list[Any]:
+def results(decoder: CopyDecoder, feeds: Iterable[tuple[Payloads, Checkpoint | None]]) -> list[Any]:
     """What came of each feed, to the first error."""
     seen: list[Any] = []
     try:
@@ -40,15 +42,22 @@ def results(decoder: CopyDecoder, feeds: list[tuple[list[bytes], Checkpoint | No
     return seen
 
 
-def compare(arity: int, blocks: list[list[bytes]]) -> list[Any]:
-    """Feed both; what came of it."""
-    feeds = [(block, END if i == len(blocks) else None) for i, block in enumerate(blocks, 1)]
-    python, native = (
-        results(make(table(arity), 7, at=0x1000, database="shop"), feeds)
-        for make in (PythonCopyDecoder, NativeCopyDecoder)
-    )
-    assert native == python
-    return python
+def compare(arity: int, blocks: list[list[bytes]], *, binary: bool = False) -> list[Any]:
+    """Feed both, the native one also what it takes besides; what came of it."""
+    options: Any = {"at": 0x1000, "database": "shop", "projection": None, "binary": binary}
+    ends = [None] * (len(blocks) - 1) + [END]
+    python = PythonCopyDecoder(table(arity), 7, **options)
+    native = NativeCopyDecoder(table(arity), 7, **options)
+    direct = NativeCopyDecoder(table(arity), 7, **options)
+    made = results(python, zip(blocks, ends, strict=True))
+    assert results(native, zip(blocks, ends, strict=True)) == made
+    assert results(direct, zip(map(framed, blocks), ends, strict=True)) == made
+    return made
+
+
+def framed(payloads: list[bytes]) -> bytes:
+    """Payloads as they stand in the stream; the native kernel takes them so too."""
+    return b"".join(b"d" + (len(one) + 4).to_bytes(4) + one for one in payloads)
 
 
 values = st.one_of(st.none(), st.binary(max_size=12), st.text(max_size=12).map(str.encode))
@@ -85,3 +94,37 @@ def test_a_row_cut_anywhere(raws: list[bytes | None]) -> None:
     line = b"\t".join(map(write, raws)) + b"\n"
     for end in range(len(line)):
         compare(len(raws), [[line], [line[:end]]])
+
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+
+
+def binary(raws: list[bytes | None]) -> bytes:
+    """A row in binary format."""
+    fields = [b"\xff" * 4 if raw is None else len(raw).to_bytes(4) + raw for raw in raws]
+    return len(raws).to_bytes(2) + b"".join(fields)
+
+
+@given(st.data(), st.integers(0, 5))
+def test_binary_says_the_same_as_text(data: st.DataObject, arity: int) -> None:
+    row = st.lists(values, min_size=arity, max_size=arity)
+    rows = data.draw(st.lists(row, max_size=4))
+    payloads = [HEADER, *map(binary, rows), TRAILER]
+    if data.draw(st.booleans()):
+        payloads = [b"".join(payloads)]
+    lines = [b"\t".join(map(write, raws)) + b"\n" for raws in rows]
+    (text, _), (made, _) = (*compare(arity, [lines]), *compare(arity, [payloads], binary=True))
+    assert made | {"size": 0} == text | {"size": 0}
+
+
+@given(st.lists(values, min_size=1, max_size=3), st.binary(max_size=4))
+@example([b"a"], b"\xff\xffx")
+@example([b"a"], b"\xff\xfe")
+@example([b"a"], b"PGCOPY\n")
+def test_binary_cut_anywhere_or_longer(raws: list[bytes | None], more: bytes) -> None:
+    whole = HEADER + binary(raws)
+    for end in range(len(whole)):
+        compare(len(raws), [[whole], [whole[:end]]], binary=True)
+    compare(len(raws), [[whole + more]], binary=True)
+    compare(len(raws), [[HEADER[:11] + more + HEADER[11:] + binary(raws)]], binary=True)

@@ -13,7 +13,8 @@ import pytest
 from penstock.errors import ConnectionLostError, PenstockError, SourceError
 from penstock.sources.postgres import readers as module
 from penstock.sources.postgres.parts import Part
-from penstock.sources.postgres.readers import Readers, Task
+from penstock.sources.postgres.reader import Task
+from penstock.sources.postgres.readers import Readers
 
 WITHIN = 30.0
 
@@ -30,8 +31,8 @@ class Scripted:
         if timeout is None and tables == ["taken"]:
             raise SourceError("a statement waits for it")
 
-    def blocks(self, table: Any, shape: Any, part: Part) -> Iterator[list[bytes]]:
-        for block in self.parts[part.relation]:
+    def blocks(self, task: Task) -> Iterator[list[bytes]]:
+        for block in self.parts[task.part.relation]:
             if isinstance(block, BaseException):
                 raise block
             yield block
@@ -44,7 +45,7 @@ class Scripted:
 
 
 def tasks(*parts: tuple[str, str]) -> list[Any]:
-    return [Task(table(name), None, Part(part)) for name, part in parts]  # type: ignore[arg-type]
+    return [Task(table(name), None, False, Part(part)) for name, part in parts]  # type: ignore[arg-type]
 
 
 def table(name: str) -> Any:
@@ -59,7 +60,11 @@ def readers(count: int, parts: dict[str, Any]) -> Readers:
 
 
 def drain(reading: Readers, name: str) -> list[bytes]:
-    return [line for block in iter(lambda: reading.next(table(name)), []) for line in block]
+    lines: list[bytes] = []
+    while block := reading.next(table(name)):
+        assert isinstance(block, list)
+        lines += block
+    return lines
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -125,7 +130,7 @@ def test_closing_wakes_who_waits_for_rows() -> None:
     begun = threading.Event()
 
     class Silent(Scripted):
-        def blocks(self, table: Any, shape: Any, part: Part) -> Iterator[list[bytes]]:
+        def blocks(self, task: Task) -> Iterator[list[bytes]]:
             begun.set()
             assert self.given_up.wait(WITHIN)
             raise ConnectionLostError("the snapshot was given up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConnectionLostError, PrivilegeError, SourceError
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 20
 """Bytes of rows that are read at once, about."""
 _LOOK_UP: Final = 200  # milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One part of one table, for one reader; ``binary`` is the format of its rows."""
+
+    table: Relkind
+    shape: Published
+    binary: bool
+    part: Part
 
 
 class SnapshotReader:
@@ -85,23 +96,24 @@ class SnapshotReader:
         """The table in parts, for the readers of this snapshot."""
         return cut(self.connection, table)
 
-    def blocks(self, table: Relkind, shape: Published, part: Part) -> Iterator[Payloads]:
+    def blocks(self, task: Task) -> Iterator[Payloads]:
         """A part's rows as COPY writes them, about :data:`BLOCK` bytes at a time.
 
         Raises ConnectionLostError when the connection breaks or is given up.
         """
         psycopg = driver("psycopg", "postgres")
-        columns = ", ".join(quote(name) for name in shape.table.names)
-        conditions = " AND ".join(f"({one})" for one in (shape.where, part.condition) if one)
-        where = f" WHERE {conditions}" if conditions else ""
-        sql = f"COPY (SELECT {columns} FROM {part.relation}{where}) TO STDOUT"
+        columns = ", ".join(quote(name) for name in task.shape.table.names)
+        conditions = [f"({one})" for one in (task.shape.where, task.part.condition) if one]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        form = " (FORMAT binary)" if task.binary else ""
+        sql = f"COPY (SELECT {columns} FROM {task.part.relation}{where}) TO STDOUT{form}"
         try:
             if self._direct is not None:
                 yield from self._direct.read(sql, BLOCK)
             else:
                 yield from self._read(sql)
         except psycopg.Error as error:
-            raise _explain(error, table) from error
+            raise _explain(error, task.table) from error
 
     def _read(self, sql: str) -> Iterator[list[bytes]]:
         status = driver("psycopg", "postgres").pq.ExecStatus

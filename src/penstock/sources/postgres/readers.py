@@ -10,27 +10,16 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from penstock.errors import ConnectionLostError, PenstockError
 from penstock.registry import driver
-from penstock.sources.postgres.catalog import Published, Relkind
-from penstock.sources.postgres.parts import Part
-from penstock.sources.postgres.reader import SnapshotReader
+from penstock.sources.postgres.catalog import Relkind
+from penstock.sources.postgres.reader import SnapshotReader, Task
 from penstock.sources.postgres.wire.copies import Payloads, size_of
 
 BUFFER: Final = 4 << 20
 """Bytes of rows that wait to be taken, in all, at which the readers stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One part of one table, for one reader."""
-
-    table: Relkind
-    shape: Published
-    part: Part
 
 
 class Readers:
@@ -110,7 +99,7 @@ class Readers:
     def _run(self, reader: SnapshotReader) -> None:
         try:
             while (task := self._take()) is not None:
-                for rows in reader.blocks(task.table, task.shape, task.part):
+                for rows in reader.blocks(task):
                     self._give(task.table.text, rows)
                 with self._changed:
                     self._unread[task.table.text] -= 1

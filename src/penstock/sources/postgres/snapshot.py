@@ -11,16 +11,31 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock.failpoints import Failpoint
+from penstock.kernel import kernel
 from penstock.model import Batch, Checkpoint
 from penstock.model.projection import ProjectionOf, whole
 from penstock.sources.postgres import position
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.parts import Parts
-from penstock.sources.postgres.readers import Readers, Task
-from penstock.sources.postgres.wire.copies import CopyDecoder, Payloads, make_copy_decoder
+from penstock.sources.postgres.reader import Task
+from penstock.sources.postgres.readers import Readers
+from penstock.sources.postgres.wire.binary import inexact
+from penstock.sources.postgres.wire.copies import (
+    CopyDecoder,
+    Payloads,
+    joined,
+    make_copy_decoder,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from penstock.sources.postgres.startup import Plan
+
+_NO_ROWS: Final = 64
+"""A block of so few bytes may be no more than binary format's header and trailer."""
 
 
 @dataclass(slots=True)
@@ -81,6 +96,7 @@ class _Table:
     due: Due
     shape: Published
     parts: Parts
+    binary: bool
 
 
 class Snapshot:
@@ -89,28 +105,25 @@ class Snapshot:
     Parameters
     ----------
     readers: with their locks and their snapshot; closed by who made them.
-    at: all that the rows show was committed before.
     hit: called at each failpoint.
     projection_of: what goes on of a table.
+    binary: whether rows may come in binary, where that is faster and loses nothing.
     """
 
     def __init__(
         self,
         readers: Readers,
-        due: Sequence[Due],
-        publication: str,
-        database: str,
-        at: int,
+        plan: Plan,
         hit: Callable[[Failpoint], None],
         projection_of: ProjectionOf = whole,
+        *,
+        binary: bool,
     ) -> None:
         self._readers = readers
-        self._publication = publication
-        self._database = database
-        self._at = at
+        self._plan = plan
         self._hit = hit
         self._projection_of = projection_of
-        self._due = due
+        self._binary = binary and kernel() == "native"
         self.progress: Progress | None = None
 
     async def batches(self) -> AsyncIterator[Batch]:
@@ -118,41 +131,51 @@ class Snapshot:
         tables = await asyncio.to_thread(self._describe)
         self.progress = progress = Progress.of([table.shape for table in tables])
         self._readers.read(
-            Task(table.due.table, table.shape, part)
+            Task(table.due.table, table.shape, table.binary, part)
             for table in tables
             for part in table.parts.parts
         )
         for table in tables:
             progress.table = table.due.table.text
-            async for batch in self._table(table.due, table.shape, progress):
+            async for batch in self._rows(table, progress):
                 yield batch
             progress.tables_done += 1
 
     def _describe(self) -> list[_Table]:
-        reader = self._readers.first
-        tables = [
-            _Table(due, reader.describe(due.table, self._publication), reader.cut(due.table))
-            for due in self._due
-        ]
+        tables = [self._describe_one(due) for due in self._plan.due]
         return sorted(tables, key=lambda table: table.parts.size, reverse=True)
 
-    async def _table(self, due: Due, shape: Published, progress: Progress) -> AsyncIterator[Batch]:
+    def _describe_one(self, due: Due) -> _Table:
+        reader = self._readers.first
+        shape = reader.describe(due.table, self._plan.facts.publication)
+        version = reader.connection.info.server_version
+        binary = self._binary and inexact(shape.table, version) is None
+        return _Table(due, shape, reader.cut(due.table), binary)
+
+    async def _rows(self, table: _Table, progress: Progress) -> AsyncIterator[Batch]:
         """One table's rows. A block is held back until the next is there, so that the last rows
         come with the end and the checkpoint."""
         self._hit(Failpoint.SNAPSHOT_BEGUN)
-        attempt, at = due.attempt, self._at
-        projection = self._projection_of(shape.table)
+        plan, due = self._plan, table.due
         decoder = make_copy_decoder(
-            shape.table, attempt, at=at, database=self._database, projection=projection
+            table.shape.table,
+            due.attempt,
+            at=plan.due_at,
+            database=plan.database,
+            projection=self._projection_of(table.shape.table),
+            binary=table.binary,
         )
         held: Payloads = []
         while block := await asyncio.to_thread(self._readers.next, due.table):
+            if held and min(size_of(held), size_of(block)) <= _NO_ROWS:
+                held = joined(held, block)
+                continue
             if held:
                 yield await self._decode(decoder, held, progress)
             held = block
             self._hit(Failpoint.SNAPSHOT_BLOCK)
         self._hit(Failpoint.SNAPSHOT_READ)
-        end = position.snapshot_checkpoint(due.table.text, attempt, at)
+        end = position.snapshot_checkpoint(due.table.text, due.attempt, plan.due_at)
         yield await self._decode(decoder, held, progress, end)
 
     async def _decode(

@@ -186,13 +186,7 @@ class PostgresSource:
 
     async def _copy(self, session: Session, plan: Plan, readers: Readers) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
-            readers,
-            plan.due,
-            plan.facts.publication,
-            plan.database,
-            plan.due_at,
-            self._hit,
-            self._projection_of,
+            readers, plan, self._hit, self._projection_of, binary=self.config.binary
         )
         async for batch in snapshot.batches():
             yield batch

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Protocol, TypeAlias
 
 from penstock import kernel
@@ -24,16 +25,28 @@ from penstock.model import (
 )
 from penstock.model.projection import Projection
 from penstock.model.stream import snapshot_mark, snapshot_stream
+from penstock.sources.postgres.wire.binary import text_of
+from penstock.sources.postgres.wire.copybinary import read_copy_binary
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.lsn import format_lsn
 
 Payloads: TypeAlias = list[bytes] | bytes
 """CopyData payloads; for the native kernel also the messages as they stand in the stream."""
 
+_Read: TypeAlias = Callable[[list[bytes]], Iterable[Sequence[Raw]]]
+
 
 def size_of(payloads: Payloads) -> int:
     """How many bytes they are."""
     return len(payloads) if isinstance(payloads, bytes) else sum(len(one) for one in payloads)
+
+
+def joined(first: Payloads, second: Payloads) -> Payloads:
+    """Both, which are of one form."""
+    if isinstance(first, bytes):
+        assert isinstance(second, bytes)
+        return first + second
+    return [*first, *second]
 
 
 class CopyDecoder(Protocol):
@@ -67,13 +80,12 @@ class PythonCopyDecoder:
         at: int,
         database: str,
         projection: Projection | None,
+        binary: bool,
     ) -> None:
         self.rows = 0
-        self._read: Callable[[bytes], Sequence[Raw]] = partial(
-            read_copy_row, arity=len(table.columns)
-        )
-        if projection is not None:
-            table, self._read = projection.table, projection.after(self._read)
+        self._read = _binary_rows(table) if binary else _text_rows(table)
+        self._project = None if projection is None else projection.values
+        table = table if projection is None else projection.table
         self._table = table
         self._attempt = attempt
         self._origin = Origin(
@@ -88,24 +100,38 @@ class PythonCopyDecoder:
         """Decode; see :meth:`CopyDecoder.feed`."""
         if not isinstance(payloads, list):
             raise TypeError("the Python kernel takes payloads one by one")
-        table, origin, read = self._table, self._origin, self._read
+        table, origin = self._table, self._origin
         events: list[Event] = []
         if not self._begun:
             self._begun = True
             events.append(SnapshotBegin(table, self._attempt))
+        rows = self._read(payloads)
+        if self._project is not None:
+            rows = map(self._project, rows)
         try:
-            events += [
-                Change("read", table, origin, number, None, read(line))
-                for number, line in enumerate(payloads, self.rows)
+            changes: list[Event] = [
+                Change("read", table, origin, number, None, row)
+                for number, row in enumerate(rows, self.rows)
             ]
         except ProtocolError as error:
             error.table = table.text
             raise
-        self.rows += len(payloads)
-        last = Mark(origin.mark, self.rows - 1) if payloads else None
+        events += changes
+        self.rows += len(changes)
+        last = Mark(origin.mark, self.rows - 1) if changes else None
         if end is not None:
             events.append(SnapshotEnd(table, self._attempt, self.rows))
         return EventBatch(snapshot_stream(table.text), events, last, end, size_of(payloads))
+
+
+def _text_rows(table: Table) -> _Read:
+    return partial(map, partial(read_copy_row, arity=len(table.columns)))
+
+
+def _binary_rows(table: Table) -> _Read:
+    texts = [text for column in table.columns if (text := text_of(column.type)) is not None]
+    read = partial(read_copy_binary, texts=texts)
+    return lambda payloads: chain.from_iterable(map(read, payloads))
 
 
 class NativeCopyDecoder:
@@ -119,6 +145,7 @@ class NativeCopyDecoder:
         at: int,
         database: str,
         projection: Projection | None,
+        binary: bool,
     ) -> None:
         module = kernel.native()
         self._native = module.Copy(
@@ -128,7 +155,7 @@ class NativeCopyDecoder:
             database=database,
             attempt=attempt,
             at=at,
-            binary=False,
+            binary=binary,
         )
 
     @property
@@ -149,6 +176,7 @@ def make_copy_decoder(
     at: int,
     database: str,
     projection: Projection | None = None,
+    binary: bool = False,
 ) -> CopyDecoder:
     """A decoder for one attempt to copy one table.
 
@@ -157,6 +185,8 @@ def make_copy_decoder(
     at: the log's position that the snapshot belongs to: all that it shows was committed before.
     database: its name, which formats show.
     projection: what goes on of the table; None for all.
+    binary: whether the rows come in binary format: only of tables whose types all have a binary
+        form that is known (:func:`~penstock.sources.postgres.wire.binary.inexact`).
     """
     make = NativeCopyDecoder if kernel.kernel() == "native" else PythonCopyDecoder
-    return make(table, attempt, at=at, database=database, projection=projection)
+    return make(table, attempt, at=at, database=database, projection=projection, binary=binary)
