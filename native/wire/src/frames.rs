@@ -4,8 +4,15 @@ use crate::error::ProtocolError;
 
 const COPY_DATA: u8 = b'd';
 
-/// A message of a stream, and what follows it; None where it is cut.
-fn split(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ProtocolError> {
+/// A message, and the bytes behind it.
+struct Message<'a> {
+    letter: u8,
+    payload: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The message that bytes begin with; None where it is cut.
+fn first(bytes: &[u8]) -> Result<Option<Message<'_>>, ProtocolError> {
     let Some((&[letter, a, b, c, d], rest)) = bytes.split_first_chunk() else {
         return Ok(None);
     };
@@ -15,7 +22,11 @@ fn split(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ProtocolError> {
         return Err(ProtocolError::nowhere(message));
     };
     let found = rest.split_at_checked(length as usize);
-    Ok(found.map(|(payload, rest)| (letter, payload, rest)))
+    Ok(found.map(|(payload, rest)| Message {
+        letter,
+        payload,
+        rest,
+    }))
 }
 
 /// The payloads of whole CopyData messages.
@@ -23,12 +34,13 @@ pub fn payloads(mut bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
     let end = bytes.len();
     let mut payloads = Vec::new();
     while !bytes.is_empty() {
-        let Some((COPY_DATA, payload, rest)) = split(bytes)? else {
+        let found = first(bytes)?.filter(|message| message.letter == COPY_DATA);
+        let Some(message) = found else {
             let message = "a CopyData message is cut or is none";
             return Err(ProtocolError::new(message, end - bytes.len()));
         };
-        payloads.push(payload);
-        bytes = rest;
+        payloads.push(message.payload);
+        bytes = message.rest;
     }
     Ok(payloads)
 }
@@ -50,8 +62,8 @@ impl Messages {
 
     fn look(&mut self) -> Result<(), ProtocolError> {
         let mut rest = self.bytes.get(self.copied..).unwrap_or_default();
-        while let Some((COPY_DATA, _, after)) = split(rest)? {
-            rest = after;
+        while let Some(message) = first(rest)?.filter(|found| found.letter == COPY_DATA) {
+            rest = message.rest;
         }
         self.copied = self.bytes.len() - rest.len();
         Ok(())
@@ -71,11 +83,11 @@ impl Messages {
     /// Take the message that follows the CopyData messages; None where it is not all there.
     pub fn control(&mut self) -> Result<Option<(u8, Vec<u8>)>, ProtocolError> {
         let rest = self.bytes.get(self.copied..).unwrap_or_default();
-        let Some((letter, payload, after)) = split(rest)? else {
+        let Some(found) = first(rest)? else {
             return Ok(None);
         };
-        let taken = (letter, payload.to_vec());
-        let end = self.bytes.len() - after.len();
+        let taken = (found.letter, found.payload.to_vec());
+        let end = self.bytes.len() - found.rest.len();
         self.bytes.drain(self.copied..end);
         self.look()?;
         Ok(Some(taken))
