@@ -32,6 +32,7 @@ NO_KERNEL = (
     "tests/docs/test_reference.py",
     "tests/docs/test_running.py",
     "tests/integration/test_embedded.py",
+    "tests/integration/test_install.py",
     "tests/integration/test_proxy.py",
     "tests/contract/test_stores.py",
     "tests/contract/test_transactions.py",
