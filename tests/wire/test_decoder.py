@@ -620,3 +620,32 @@ def test_a_relation_may_have_any_name() -> None:
     (change,) = changes([batch])
     assert change.table == 'public."a.""b""🐘"'
     assert change.after == {'%s"': "x"}
+
+
+def test_a_table_announced_again_is_one_table_in_its_batch() -> None:
+    source = orders_with("f")
+    again, row = orders_again(ORDERS, "f"), insert(ORDERS, b"1", b"a", None)
+    batches = source.feed([begin(0x100), row, again, row])
+    for _ in range(2):
+        source.describe(RelationFacts("0/99", primary_key=("id",)))
+        batches += source.feed([again, row])
+    source.describe(RelationFacts("0/99", primary_key=("id",)))
+    (batch,) = batches + source.feed([commit(0x100)])
+    (arrow,) = batch.to_arrow()
+    assert arrow.num_rows == 4
+
+
+def test_tables_that_come_and_go_keep_their_rows_apart() -> None:
+    """More versions than a decoder remembers; those before the last are read by nobody any more."""
+    source = decoder()
+    seen = []
+    for number in range(1, 600):
+        columns = (("id", INT8), (f"c{number}", TEXT))
+        shape = relation(number % 3 + 1, f"t{number % 3}", columns)
+        rows = [insert(number % 3 + 1, b"1", str(number).encode())] * 2
+        source.feed([begin(number * 0x100), shape, *rows])
+        source.describe(ORDERS_FACTS)
+        seen += changes(source.feed([commit(number * 0x100)]))
+    assert [(c.definition.names[1], c.values_after) for c in seen[::2]] == [
+        (f"c{number}", [b"1", str(number).encode()]) for number in range(1, 600)
+    ]

@@ -12,6 +12,8 @@ use crate::errors;
 use crate::projection::compiled;
 use crate::shape::Shape;
 
+const MANY: usize = 256;
+
 /// Turns payloads into batches, and stops at the first row of a relation that was announced anew.
 ///
 /// Parameters
@@ -25,8 +27,9 @@ pub struct Decoder {
     inner: decoder::Decoder,
     /// Payloads behind a row that could not be read yet, and that one.
     waiting: Vec<Py<PyBytes>>,
-    /// The `penstock.model.Table` of a shape, by its handle.
+    /// The `penstock.model.Table` of a shape, by its handle; old ones go when so many are there.
     tables: HashMap<u32, Py<PyAny>>,
+    many: usize,
 }
 
 #[pymethods]
@@ -49,6 +52,7 @@ impl Decoder {
             inner: decoder::Decoder::new(settings),
             waiting: Vec::new(),
             tables: HashMap::new(),
+            many: MANY,
         }
     }
 
@@ -123,8 +127,8 @@ impl Decoder {
 
     /// What is complete, as batches; the rest of an open transaction is kept.
     fn take(&mut self, py: Python<'_>) -> Vec<Batch> {
-        let batches = self.inner.take();
-        let made = batches.into_iter().map(|batch| {
+        let taken = self.inner.take();
+        let made = taken.into_iter().map(|batch| {
             let tables = batch
                 .tables
                 .iter()
@@ -135,7 +139,13 @@ impl Decoder {
                 tables: Arc::new(tables),
             }
         });
-        made.collect()
+        let batches = made.collect();
+        if self.tables.len() > self.many {
+            let used = self.inner.handles();
+            self.tables.retain(|handle, _| used.contains(handle));
+            self.many = MANY.max(2 * self.tables.len());
+        }
+        batches
     }
 
     /// The highest position seen: of commits, keepalives and the last payload of each feed.

@@ -9,7 +9,7 @@
 //! looks at what was [`Decoder::announced`], calls [`Decoder::read`] or [`Decoder::skip`], and goes
 //! on with that payload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -130,6 +130,20 @@ impl Decoder {
     pub fn take(&mut self) -> Vec<Batch> {
         self.assembly.close_sealed();
         self.assembly.take()
+    }
+
+    /// The handles of the tables that batches to come may name.
+    pub fn handles(&self) -> HashSet<u32> {
+        let read = self
+            .relations
+            .values()
+            .filter_map(|relation| match relation {
+                Relation::Wanted(reading) => Some(&reading.layout.table),
+                Relation::New | Relation::Unwanted => None,
+            });
+        let tables = read.chain(&self.assembly.batch.tables);
+        let counted = self.transaction.counts.iter().map(|(table, _)| table);
+        tables.chain(counted).map(|table| table.handle).collect()
     }
 
     /// Tell of a table's new shape: a batch of its own begins with the news.

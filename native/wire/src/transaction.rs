@@ -31,7 +31,7 @@ pub struct Transaction {
     /// Its index in the batch's origins, while the assembly has that epoch.
     index: (u64, u32),
     /// Captured changes by table.
-    counts: Vec<(Arc<Table>, u64)>,
+    pub counts: Vec<(Arc<Table>, u64)>,
 }
 
 impl Reading {

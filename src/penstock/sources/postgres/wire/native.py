@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 from penstock import kernel
 from penstock.model import Batch, Checkpoint, PackedBatch, Table
@@ -40,6 +41,7 @@ class NativeDecoder:
         self._system = system
         self._timeline = timeline
         self._tables = Tables(wanted, known, projection_of, binary)
+        self._shapes: dict[int, Any] = {}
         self._native = kernel.native()
         self._decoder = self._native.Decoder(
             database=database,
@@ -106,13 +108,20 @@ class NativeDecoder:
         if table is None:
             self._decoder.skip(oid)
             return
-        shape = self._native.Shape(table)
+        before = news.before if news is not None else None
+        shape_before = self._shape(before) if before is not None else None
+        shape = self._shape(table)
         if news is not None:
-            before = news.before
-            if before is not None:
-                before = shape if before is table else self._native.Shape(before)
-            self._decoder.announce(before, shape)
+            self._decoder.announce(shape_before, shape)
         self._decoder.read(oid, shape, reading.projection)
+
+    def _shape(self, table: Table) -> Any:
+        """The table compiled; the same as before where it is the same table, so that a batch
+        holds it once."""
+        shape = self._shapes.get(table.oid)
+        if shape is None or shape.table != table:
+            shape = self._shapes[table.oid] = self._native.Shape(table)
+        return shape
 
     def _checkpoint(self, position: int | None) -> Checkpoint | None:
         if position is None:
