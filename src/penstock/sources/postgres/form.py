@@ -75,7 +75,9 @@ class Form:
         if self.binary:
             return "a value of some 1 GB or more cannot be sent"
         advice = "a value of some 500 MB or more cannot be sent as text"
-        return advice + (f", nor in binary because of {self.objection}" if self.objection else "")
+        if self.objection:
+            advice += f", nor in binary because of {self.objection}, without which that is tried"
+        return advice
 
 
 def _objection(connection: Connection, facts: Facts, known: Iterable[Table]) -> str:

@@ -303,9 +303,10 @@ class PostgresSource:
         if failure == self._failure:
             place = format_lsn(failure[0])
             if self._form.insist():
+                reason = text.partition("\n")[0]
                 return ConnectionLostError(
-                    f"a change after {place} cannot be sent as text ({text}): from here on values "
-                    "are sent in binary"
+                    f"a change after {place} cannot be sent as text ({reason}): from here on "
+                    "values are sent in binary"
                 )
             return StuckError(
                 f"the server fails again and again after {place}: {text}",
