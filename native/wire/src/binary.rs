@@ -41,15 +41,29 @@ pub fn text(kind: &Type, raw: &[u8], out: &mut Vec<u8>) -> Done {
     done
 }
 
-fn value(kind: &Type, raw: &[u8], out: &mut Vec<u8>) -> Done {
-    if let Some(element) = &kind.element {
-        return container::array(element, raw, out);
+/// The same for a form that has the text in it; None for one that has not.
+#[inline]
+pub fn borrowed<'a>(kind: &Type, raw: &'a [u8]) -> Option<&'a [u8]> {
+    match kind.base {
+        _ if kind.element.is_some() => None,
+        _ if kind.kind == Kind::Enum => Some(raw),
+        // name, text, json, xml, bpchar, varchar, refcursor
+        19 | 25 | 114 | 142 | 1042 | 1043 | 1790 => Some(raw),
+        // jsonb, jsonpath: behind their version
+        3802 | 4072 => raw.strip_prefix(&[1]),
+        _ => None,
     }
-    if kind.kind == Kind::Enum {
-        out.extend_from_slice(raw);
+}
+
+fn value(kind: &Type, raw: &[u8], out: &mut Vec<u8>) -> Done {
+    if let Some(text) = borrowed(kind, raw) {
+        out.extend_from_slice(text);
         return Ok(());
     }
-    scalar(kind.base, raw, out)
+    match &kind.element {
+        Some(element) => container::array(element, raw, out),
+        None => scalar(kind.base, raw, out),
+    }
 }
 
 fn scalar(base: u32, raw: &[u8], out: &mut Vec<u8>) -> Done {
@@ -59,11 +73,6 @@ fn scalar(base: u32, raw: &[u8], out: &mut Vec<u8>) -> Done {
         20 => number::signed(i64::from_be_bytes(form::fixed(raw)?), out),
         21 => number::signed(i16::from_be_bytes(form::fixed(raw)?).into(), out),
         23 => number::signed(i32::from_be_bytes(form::fixed(raw)?).into(), out),
-        // text, json, xml, bpchar, varchar, name, refcursor
-        25 | 114 | 142 | 1042 | 1043 | 19 | 1790 => {
-            out.extend_from_slice(raw);
-            Ok(())
-        }
         // oid, xid, cid
         26 | 28 | 29 => number::unsigned(u32::from_be_bytes(form::fixed(raw)?).into(), out),
         27 => other::tid(raw, out),
@@ -88,7 +97,7 @@ fn scalar(base: u32, raw: &[u8], out: &mut Vec<u8>) -> Done {
         1560 | 1562 => other::bits(raw, out),
         1700 => number::numeric(raw, out),
         2950 => other::uuid(raw, out),
-        3802 | 4072 => other::versioned(raw, out),
+        3802 | 4072 => Err(form::wrong("not of version 1")),
         3904 => container::range(23, raw, out),
         3906 => container::range(1700, raw, out),
         3908 => container::range(1114, raw, out),

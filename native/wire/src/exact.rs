@@ -6,16 +6,21 @@ use crate::table::Table;
 
 /// The exact text of a value that came in binary; `column` is its position in the table.
 ///
-/// `scratch` holds it; what it held before is gone.
+/// It is in `bytes`, or `scratch` holds it; what that held before is gone.
 pub fn text<'a>(
     table: &Table,
     column: usize,
-    bytes: &[u8],
+    bytes: &'a [u8],
     scratch: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], ProtocolError> {
-    scratch.clear();
     let done = match table.columns.get(column) {
-        Some(column) => binary::text(&column.kind, bytes, scratch),
+        Some(column) => {
+            if let Some(text) = binary::borrowed(&column.kind, bytes) {
+                return Ok(text);
+            }
+            scratch.clear();
+            binary::text(&column.kind, bytes, scratch)
+        }
         None => Err(ProtocolError::nowhere("the table has no such column")),
     };
     match done {

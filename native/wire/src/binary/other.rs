@@ -31,15 +31,6 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The form's version, which is 1, and the text.
-pub fn versioned(raw: &[u8], out: &mut Vec<u8>) -> Done {
-    let Some((1, text)) = raw.split_first() else {
-        return Err(wrong("not of version 1"));
-    };
-    out.extend_from_slice(text);
-    Ok(())
-}
-
 pub fn bytea(raw: &[u8], out: &mut Vec<u8>) -> Done {
     out.reserve(2 + 2 * raw.len());
     out.extend_from_slice(b"\\x");
