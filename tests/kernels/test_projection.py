@@ -118,7 +118,12 @@ def test_on_events(
 def test_copies(rows: list[list[str | None]], of: ProjectionOf, key: list[int]) -> None:
     names = [f"c{i}" for i in range(5)]
     whole = table("t", *map(column, names), key=[names[i] for i in key])
-    options: dict[str, Any] = {"at": 9, "database": "shop", "projection": of(whole)}
+    options: dict[str, Any] = {
+        "at": 9,
+        "database": "shop",
+        "projection": of(whole),
+        "binary": False,
+    }
     lines = [_line(row) for row in rows]
     python, native = (
         batch_data(make(whole, 2, **options).feed(lines, None))

@@ -149,7 +149,7 @@ class Snapshot:
         reader = self._readers.first
         shape = reader.describe(due.table, self._plan.facts.publication)
         version = reader.connection.info.server_version
-        binary = self._binary and inexact(shape.table, version) is None
+        binary = self._binary and not inexact(shape.table, version)
         return _Table(due, shape, reader.cut(due.table), binary)
 
     async def _rows(self, table: _Table, progress: Progress) -> AsyncIterator[Batch]:
