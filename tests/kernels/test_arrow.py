@@ -16,14 +16,17 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
-from penstock.model import UNCHANGED, Batch, Change, Type
+from penstock.model import UNCHANGED, Batch, Change, Column, Table, Type
+from penstock.model.projection import Masking, Output, Projection
 from penstock.sources.postgres.wire import Decoder, RelationFacts
 from penstock.sources.postgres.wire.binary import text_of
+from penstock.sources.postgres.wire.copies import NativeCopyDecoder, PythonCopyDecoder
 from penstock.sources.postgres.wire.native import NativeDecoder
 from penstock.sources.postgres.wire.types import builtin, make_type
 from tests.support.forms import forms_of_chance
 from tests.support.hostile import VALUES
 from tests.wire.payloads import begin, commit, delete, insert, relation, truncate, update, xlog
+from tests.wire.test_copytext import write
 
 OID: Final = 16401
 NUMERIC: Final = 1700
@@ -185,15 +188,15 @@ def streams(draw: st.DrawFn) -> Stream:
     return Stream(types, tuple(key), draw(st.sampled_from("dfn")), rows)
 
 
-def decode(stream: Stream, make: Any, binary: int = 0) -> Batch:
-    """The batch with the stream's rows; ``binary`` is a server's version."""
+def decode(stream: Stream, make: Any, **settings: Any) -> Batch:
+    """The batch with the stream's rows."""
     names = [f"c{i}" for i in range(len(stream.types))]
     columns = [(name, type.oid) for name, type in zip(names, stream.types, strict=True)]
     modifiers = {name: type.modifier for name, type in zip(names, stream.types, strict=True)}
     shape = relation(
         OID, "t", columns, key=stream.key, identity=stream.identity, modifiers=modifiers
     )
-    decoder = make(database="shop", system="7", timeline=1, binary=binary)
+    decoder = make(database="shop", system="7", timeline=1, **settings)
     batches = decoder.feed([begin(0x100), shape, *stream.rows, commit(0x100)])
     types = {type.oid: type for type in OWN}
     decoder.describe(RelationFacts("0/99", primary_key=stream.key, types=types))
@@ -217,13 +220,55 @@ def build(batch: Batch) -> list[pa.RecordBatch] | str:
 @example(Stream([a(1082)], ("c0",), "d", [update(OID, b"2024-01-01", key=[b"infinity"])]))
 @example(Stream([a(1082)], ("c0",), "d", [update(OID, b"2024-01-01", key=[b"\xff"])]))
 def test_both_kernels_make_the_same(stream: Stream) -> None:
-    reference = build(decode(stream, Decoder))
-    native = build(decode(stream, NativeDecoder))
+    native, reference = (build(decode(stream, make)) for make in (NativeDecoder, Decoder))
     event("an error" if isinstance(reference, str) else "record batches")
+    equal(native, reference)
+
+
+def masked(table: Table) -> Projection:
+    """The columns backwards, under other names, the first one but of the key masked."""
+    names = list(enumerate(table.names))[::-1]
+    first = next((i for i, name in names[::-1] if name not in table.key_columns), None)
+    masking = Masking("fixed", text=b"***")
+    return Projection(
+        table, tuple(Output(i, name + "_", masking if i == first else None) for i, name in names)
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(streams())
+def test_projected_rows(stream: Stream) -> None:
+    projections: dict[Table, Projection] = {}
+
+    def of(table: Table) -> Projection:
+        return projections.setdefault(table, masked(table))
+
+    made = [build(decode(stream, make, projection_of=of)) for make in (NativeDecoder, Decoder)]
+    equal(*made)
+
+
+@settings(deadline=None, max_examples=50)
+@given(streams(), st.data())
+def test_copied_rows(stream: Stream, data: st.DataObject) -> None:
+    columns = tuple(Column(f"c{i}", type) for i, type in enumerate(stream.types))
+    table = Table("public", "t", columns, stream.key, oid=OID)
+    cells = st.tuples(*(st.none() | texts(type, wild=False) for type in stream.types))
+    rows = data.draw(st.lists(cells, min_size=1, max_size=5))
+    lines = [b"\t".join(map(write, row)) + b"\n" for row in rows]
+    options: Any = {"at": 9, "database": "shop", "projection": None, "binary": False}
+    made = [
+        build(make(table, 1, **options).feed(lines))
+        for make in (NativeCopyDecoder, PythonCopyDecoder)
+    ]
+    equal(*made)
+
+
+def equal(native: list[pa.RecordBatch] | str, reference: list[pa.RecordBatch] | str) -> None:
+    """The same record batches, or the same error."""
     if isinstance(reference, str) or isinstance(native, str):
         assert native == reference
-        return
-    same(native, reference)
+    else:
+        same(native, reference)
 
 
 def same(native: list[pa.RecordBatch], reference: list[pa.RecordBatch]) -> None:
@@ -279,8 +324,8 @@ def test_values_that_came_in_binary(type: Type) -> None:
             forms.append(form)
     stream = Stream([type], (), "d", [sent(form) for form in forms])
     same(
-        decode(stream, NativeDecoder, 180_000).to_arrow(),
-        decode(stream, Decoder, 180_000).to_arrow(),
+        decode(stream, NativeDecoder, binary=180_000).to_arrow(),
+        decode(stream, Decoder, binary=180_000).to_arrow(),
     )
 
 
