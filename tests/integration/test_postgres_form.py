@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from penstock import Pipeline
+from penstock import Mask, Pipeline
 from penstock.embedded.server import Server
 from penstock.errors import ConnectionLostError
 from penstock.model import Change
+from penstock.pipeline.projector import Projector
+from penstock.ports import Rule
 from penstock.sinks.memory import MemorySink
 from penstock.sources.postgres import form
 from penstock.sources.postgres.config import Postgres
@@ -23,6 +25,8 @@ from tests.support.follow import Follower, run
 from tests.support.postgres import execute, fresh_database
 
 pytestmark = pytest.mark.server
+
+MASK = Mask(columns=("*.*",), method="hmac", key="of all the exact texts")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +40,8 @@ def seen(change: Change[Any]) -> tuple[Any, ...]:
     return (change.operation, change.id, *(None if v is None else list(v) for v in values))
 
 
-def test_all_changes_are_the_same_in_binary(servers: Server) -> None:
+@pytest.mark.parametrize("rules", [[], [MASK]], ids=["clear", "masked"])
+def test_all_changes_are_the_same_in_binary(servers: Server, rules: list[Rule]) -> None:
     with fresh_database(servers) as database:
         with psycopg.connect(database, autocommit=True, client_encoding="utf8") as connection:
             server = connection.info.server_version
@@ -56,10 +61,11 @@ def test_all_changes_are_the_same_in_binary(servers: Server) -> None:
             )
 
         async def test() -> None:
-            async with (
-                Follower(database, pipeline="binary", tables=["public.*"]) as binary,
-                Follower(database, pipeline="text", tables=["public.*"], binary=False) as text,
-            ):
+            binary = Follower(database, pipeline="binary", tables=["public.*"])
+            text = Follower(database, pipeline="text", tables=["public.*"], binary=False)
+            for follower in (binary, text):
+                follower.source.project(Projector(rules).of)
+            async with binary, text:
                 with psycopg.connect(
                     database, autocommit=True, client_encoding="utf8"
                 ) as connection:
