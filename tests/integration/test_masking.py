@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from penstock import (
     Rename,
     SchemaError,
     Select,
+    SourceError,
     Sql,
     stream,
 )
@@ -266,3 +268,26 @@ def test_a_stream_of_some_columns(database: str) -> None:
     assert change.after is not None
     assert list(change.after) == ["born", "email", "id"]
     assert len(change.after["email"]) == 64
+
+
+def test_what_the_server_says_of_a_row_is_not_repeated(database: str, tmp_path: Path) -> None:
+    """A row filter that fails on a value quotes it."""
+    execute(
+        database,
+        "CREATE TABLE people (id int PRIMARY KEY, note text)",
+        "ALTER TABLE people REPLICA IDENTITY FULL",
+        "CREATE PUBLICATION ours FOR TABLE people WHERE (parse_ident(note) <> '{}')",
+        f"INSERT INTO people VALUES (1, {Secrets().text('note')})",
+    )
+    pipeline = Pipeline(
+        "p",
+        source(database).model_copy(update={"publication": "ours"}),
+        [Jsonl(path=str(tmp_path / "people.jsonl"))],
+        [Mask(columns=("public.people.note",), method="drop")],
+        str(tmp_path / "state.db"),
+    )
+    with logged(tmp_path / "debug.log"), pytest.raises(SourceError) as caught:
+        pipeline.run(until_caught_up=True)
+    (tmp_path / "traceback.txt").write_text("".join(traceback.format_exception(caught.value)))
+    assert "InvalidParameterValue (SQLSTATE 22023)" in str(caught.value)
+    assert leaks(tmp_path) == {}

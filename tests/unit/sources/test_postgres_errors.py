@@ -17,6 +17,7 @@ from penstock.errors import (
 from penstock.ports import Context
 from penstock.sources.postgres import slot
 from penstock.sources.postgres.config import Postgres
+from penstock.sources.postgres.connection import quotes_rows, words
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,22 @@ def test_what_cannot_be_sent_as_text_is_tried_in_binary_once() -> None:
     stuck = source._explain(too_large)
     assert isinstance(stuck, StuckError)
     assert "1 GB" in stuck.hint
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [errors.InvalidTextRepresentation, errors.RaiseException, errors.ExternalRoutineException],
+)
+def test_words_that_may_quote_a_row_are_not_repeated(kind: type[psycopg.Error]) -> None:
+    error = kind('invalid input syntax for type integer: "secret"')
+    assert quotes_rows(error)
+    assert "secret" not in words(error)
+    assert f"{kind.__name__} (SQLSTATE {kind.sqlstate})" in words(error)
+
+
+@pytest.mark.parametrize(
+    "error", [errors.UndefinedTable("no such table\n"), psycopg.OperationalError("lost")]
+)
+def test_other_words_are(error: Exception) -> None:
+    assert not quotes_rows(error)
+    assert words(error) == str(error).strip()

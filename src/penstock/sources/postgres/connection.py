@@ -213,6 +213,23 @@ class Server:
         return text.replace(self._password, "***") if self._password else text
 
 
+_QUOTING: Final = ("22", "38", "39", "P0")
+"""Classes of errors about data, and of functions that a row passes."""
+
+
+def quotes_rows(error: Exception) -> bool:
+    """Whether what the server says may hold a row's values."""
+    return (getattr(error, "sqlstate", None) or "").startswith(_QUOTING)
+
+
+def words(error: Exception) -> str:
+    """What the server says, unless it may hold a row's values."""
+    if quotes_rows(error):
+        name, sqlstate = type(error).__name__, getattr(error, "sqlstate", "")
+        return f"{name} (SQLSTATE {sqlstate}); the server's log says more, and may quote the row"
+    return str(error).strip()
+
+
 def _essence(text: str) -> str:
     """A refusal as one line, without what our own words around it say already."""
     text = " ".join(text.split())

@@ -11,7 +11,14 @@ from penstock.errors import ConnectionLostError, PrivilegeError, SourceError
 from penstock.kernel import kernel, native
 from penstock.registry import driver
 from penstock.sources.postgres.catalog import Published, Relkind, published
-from penstock.sources.postgres.connection import Connection, literal, quote, rows
+from penstock.sources.postgres.connection import (
+    Connection,
+    literal,
+    quote,
+    quotes_rows,
+    rows,
+    words,
+)
 from penstock.sources.postgres.directcopy import DirectCopy, is_plain
 from penstock.sources.postgres.parts import Part, Parts, cut
 from penstock.sources.postgres.wire.copies import Payloads
@@ -113,7 +120,7 @@ class SnapshotReader:
             else:
                 yield from self._read(sql)
         except psycopg.Error as error:
-            raise _explain(error, task.table) from error
+            raise _explain(error, task.table) from (None if quotes_rows(error) else error)
 
     def _read(self, sql: str) -> Iterator[list[bytes]]:
         status = driver("psycopg", "postgres").pq.ExecStatus
@@ -197,7 +204,7 @@ def _explain(error: Exception, table: Relkind) -> Exception:
     sqlstate: Any = getattr(error, "sqlstate", None)
     if sqlstate is None or sqlstate.startswith(("08", "57P")):
         return ConnectionLostError(f"the snapshot's connection broke: {error}")
-    return SourceError(f"{table.text} cannot be read: {error}", table=table.text)
+    return SourceError(f"{table.text} cannot be read: {words(error)}", table=table.text)
 
 
 def _execute(connection: Connection, sql: str) -> None:

@@ -36,7 +36,14 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
 from penstock.sources.postgres import catalog, check, position, publication, slot
-from penstock.sources.postgres.connection import Server, command, quote, rows
+from penstock.sources.postgres.connection import (
+    Server,
+    command,
+    quote,
+    quotes_rows,
+    rows,
+    words,
+)
 from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.form import Form
 from penstock.sources.postgres.link import Link
@@ -182,7 +189,7 @@ class PostgresSource:
                 async for batch in self._log(session, plan, self._link):
                     yield batch
         except psycopg.Error as error:
-            raise self._explain(error) from error
+            raise self._explain(error) from (None if quotes_rows(error) else error)
 
     async def _copy(self, session: Session, plan: Plan, readers: Readers) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
@@ -298,7 +305,7 @@ class PostgresSource:
         known = slot.explain(error, *self._names(self._context.pipeline))
         if known is not None:
             return known
-        text = self._server.scrub(str(error).strip())
+        text = self._server.scrub(words(error))
         failure = (self._link.received if self._link is not None else self._reached, text)
         if failure == self._failure:
             place = format_lsn(failure[0])
