@@ -113,7 +113,7 @@ def test_a_transaction_that_is_fed_again_is_there_once(database: str) -> None:
             "WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
         with pytest.raises(SinkUnavailableError):
-            await feed.write(1, *rows(MANY), whole=False)
+            await feed.commit(1, *rows(MANY))
         await feed.reopen()
         await feed.write(1, *rows(0), whole=False)
         await feed.commit(1, *rows(MANY))

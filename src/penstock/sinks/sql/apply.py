@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import count
+from itertools import chain, count, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import SinkError, SinkUnavailableError
@@ -25,14 +26,17 @@ _STAGES: Final = count(1)
 class Applier:
     """Writes rows of one version of a table, on one connection.
 
-    The statements are made once. ``net`` collects what :meth:`apply` is to do.
+    The statements are made once. What is to be done is held until :meth:`apply`: loads, or the net
+    of all other changes; whichever comes second has the first one applied.
     """
 
     def __init__(
         self, connection: Connection, dialect: Dialect, definition: Table, target: Target
     ) -> None:
         self.definition = definition
-        self.net = Net(definition)
+        self._net = Net(definition)
+        self.loads: list[tuple[Load, bool]] = []
+        """What is held, and whether it cannot be in the target."""
         self._connection = connection
         self._dialect = dialect
         self._target = target.name
@@ -55,9 +59,47 @@ class Applier:
         self._delete = f"DELETE FROM {target.name} WHERE {self._key_is}"
         self._update = cache(self._update_of)
 
+    def load(self, load: Load, *, new: bool) -> None:
+        """Take many rows that the source inserted, or read.
+
+        Parameters
+        ----------
+        new: whether none of them can be in the target.
+        """
+        if not self._net.settled:
+            for change in load.changes():
+                self.change(change)
+            return
+        if self._net:
+            self.apply()
+        self.loads.append((load, new))
+
+    def append(self, row: Sequence[Raw]) -> None:
+        """Take a row that cannot be in the target."""
+        if self.loads or self._net.rows:
+            self.apply()
+        self._net.appended.append(row)
+
+    def change(self, change: Change[Any]) -> None:
+        """Take any other change, but a truncate."""
+        self._copy_loads()
+        if not self._net.add(change):
+            self.apply()
+            self._move(change)
+
+    def end_source_transaction(self) -> None:
+        """All changes of a source transaction were taken."""
+        self._net.end_transaction()
+
+    def clear(self) -> None:
+        """Forget what is held."""
+        self.loads.clear()
+        self._net.clear()
+
     def apply(self) -> None:
-        """Write what the net holds. Raises SinkError for what the target does not take."""
-        net = self.net
+        """Write what is held. Raises SinkError for what the target does not take."""
+        self._copy_loads()
+        net = self._net
         if net.appended:
             self._append(net.appended)
         deletions: list[Values] = []
@@ -79,26 +121,31 @@ class Applier:
             self._upsert(rows)
         net.clear()
 
-    def load(self, load: Load, *, new: bool) -> bool:
-        """Copy many rows into the table, after all that the net held was applied.
+    def _copy_loads(self) -> None:
+        """Copy what was loaded into the table; where it does not take the rows, into the net: a row
+        of such a key is there, or a constraint wants to name the one it dislikes."""
+        held, self.loads = self.loads, []
+        for new, group in groupby(held, key=itemgetter(1)):
+            loads = [load for load, _ in group]
+            text, rows = b"".join(load.text for load in loads), sum(load.rows for load in loads)
+            if new or not self.definition.key_columns:
+                self._copy(text, rows)
+            elif not self._is_copied(text, rows):
+                for change in chain.from_iterable(load.changes() for load in loads):
+                    self._net.add(change)
+                self.apply()
 
-        False, and nothing done, where the table does not take them: what the source inserted is
-        hardly ever in the target, but where a row of that key is, it has to give way. After a
-        failure more and more loads are not tried.
+    def _is_copied(self, text: bytes, rows: int) -> bool:
+        """Copy rows that are hardly ever in the target; False, and nothing done, where one is.
 
-        Parameters
-        ----------
-        new: whether none of them can be in the target.
+        After a failure more and more loads are not tried.
         """
-        if new or not self.definition.key_columns:
-            self._copy(load.text, load.rows)
-            return True
         if self._untried:
             self._untried -= 1
             return False
         savepoint = self._connection.begin_nested()
         try:
-            self._copy(load.text, load.rows)
+            self._copy(text, rows)
         except SinkUnavailableError:
             raise
         except SinkError:
@@ -110,7 +157,7 @@ class Applier:
         self._refused = 0
         return True
 
-    def move(self, change: Change[Any]) -> None:
+    def _move(self, change: Change[Any]) -> None:
         """Give a row its new key where only the target knows all its values."""
         row, old = change.values_after, change.key_old
         assert row is not None

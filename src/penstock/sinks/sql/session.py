@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import FencedError, PenstockError, SinkUnavailableError
 from penstock.failpoints import Failpoint, Failpoints
@@ -31,6 +31,9 @@ from penstock.sinks.sql.schema import Schema
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+HOLD: Final = 1 << 20
+"""Bytes of loads that are held to be copied together."""
+
 
 class Session:
     """Applies batches in a transaction that :meth:`commit` ends.
@@ -55,6 +58,7 @@ class Session:
         self._unfinished: set[str] = set()
         self._emptied: set[str] = set()
         self._last: Mark | None = None
+        self._held = 0
         with self._whole("read the checkpoints"), self._connection.begin():
             dialect.prepare(self._connection)
             checkpoints.create(self._connection, dialect)
@@ -72,7 +76,7 @@ class Session:
                     self._load(event)
                 elif isinstance(event, TransactionEnd):
                     for applier in self._appliers.values():
-                        applier.net.end_transaction()
+                        applier.end_source_transaction()
                 elif isinstance(event, SchemaChange):
                     self._settle(event.after)
                     self._schema.change(event.before, event.after)
@@ -80,9 +84,7 @@ class Session:
                     self._empty(event.table)
                 elif isinstance(event, SnapshotEnd):
                     self._emptied.discard(event.table.text)
-            for applier in self._appliers.values():
-                if applier.net:
-                    applier.apply()
+            self._apply(all=self._held >= HOLD)
         if batch.last is not None:
             self._last = batch.last
         if batch.checkpoint is None:
@@ -103,6 +105,7 @@ class Session:
             return None
         with self._whole("commit"):
             self._begin()
+            self._apply(all=True)
             self._checkpoints.move(self._connection, self._dialect, self._moves)
             self._failpoints.hit(Failpoint.SINK_COMMIT)
             self._connection.commit()
@@ -133,27 +136,27 @@ class Session:
     def _change(self, change: Change[Any]) -> None:
         applier = self._applier(change.definition)
         if change.operation == "truncate":
-            applier.net.clear()
+            applier.clear()
             target = self._schema.ensure(change.definition)
             self._connection.exec_driver_sql(self._dialect.truncate(target))
         elif change.operation == "read" and change.table in self._emptied:
             assert change.values_after is not None
-            if applier.net.rows:
-                applier.apply()
-            applier.net.appended.append(change.values_after)
-        elif not applier.net.add(change):
-            applier.apply()
-            applier.move(change)
+            applier.append(change.values_after)
+        else:
+            applier.change(change)
 
     def _load(self, load: Load) -> None:
-        applier = self._applier(load.definition)
-        if applier.net.settled:
-            if applier.net:
+        new = load.read and load.definition.text in self._emptied
+        self._applier(load.definition).load(load, new=new)
+        self._held += len(load.text)
+
+    def _apply(self, *, all: bool) -> None:
+        """Write what is held; but for ``all``, loads wait for more."""
+        for applier in self._appliers.values():
+            if all or not applier.loads:
                 applier.apply()
-            if applier.load(load, new=load.read and load.definition.text in self._emptied):
-                return
-        for change in load.changes():
-            self._change(change)
+        if all:
+            self._held = 0
 
     def _applier(self, definition: Table) -> Applier:
         applier = self._appliers.get(definition.text)
@@ -170,7 +173,7 @@ class Session:
     def _settle(self, table: Table) -> None:
         """Write what an older version of the table still has to."""
         applier = self._appliers.pop(table.text, None)
-        if applier is not None and applier.net:
+        if applier is not None:
             applier.apply()
 
     def _empty(self, table: Table) -> None:
