@@ -38,6 +38,9 @@ CHUNK: Final = 1 << 20
 """Bytes of one list that is handed over, about."""
 BUDGET: Final = 4 << 20
 """Bytes received and not taken at which reading stops."""
+PACE: Final = 0.001
+"""Seconds from one look at the socket to the next while data flows, so that what is handed over is
+worth the event loop's waking; the first after a silence is taken at once."""
 LONGEST_INTERVAL: Final = 10.0
 LONGEST_PROBE: Final = 3.0
 LEAVE_WITHIN: Final = 2.0
@@ -237,8 +240,11 @@ class Link:
                     continue
                 if event & select.POLLOUT:
                     unsent = self._pgconn.flush()
-                if event & ~select.POLLOUT and self._drain():
-                    report_at = 0.0
+                if event & ~select.POLLOUT:
+                    if (pause := self._heard + PACE - time.monotonic()) > 0:
+                        time.sleep(pause)
+                    if self._drain():
+                        report_at = 0.0
 
     def _drain(self) -> bool:
         """Take what the socket has, up to a chunk; whether the server asked for a report.
