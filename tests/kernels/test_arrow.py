@@ -313,8 +313,8 @@ def sent(form: bytes) -> bytes:
     return xlog(pack(">cIcHcI", b"I", OID, b"N", 1, b"b", len(form)) + form)
 
 
-@pytest.mark.parametrize("type", SENT, ids=[type.sql for type in SENT])
-def test_values_that_came_in_binary(type: Type) -> None:
+def sent_values(type: Type) -> Stream:
+    """Rows of one column, each with a value that came in binary."""
     text = text_of(type)
     assert text is not None
     forms = []
@@ -322,7 +322,12 @@ def test_values_that_came_in_binary(type: Type) -> None:
         with suppress(ValueError):
             text(form)
             forms.append(form)
-    stream = Stream([type], (), "d", [sent(form) for form in forms])
+    return Stream([type], (), "d", [sent(form) for form in forms])
+
+
+@pytest.mark.parametrize("type", SENT, ids=[type.sql for type in SENT])
+def test_values_that_came_in_binary(type: Type) -> None:
+    stream = sent_values(type)
     same(
         decode(stream, NativeDecoder, binary=180_000).to_arrow(),
         decode(stream, Decoder, binary=180_000).to_arrow(),

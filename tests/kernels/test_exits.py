@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from penstock.errors import DecodeError, PenstockError
 from penstock.formats.change import ChangeFormat
 from penstock.formats.row import RowFormat
-from penstock.model import UNCHANGED, Batch, EventBatch, PackedBatch, Raw, Record
+from penstock.model import UNCHANGED, Batch, EventBatch, PackedBatch, Raw, Record, Type
 from penstock.model.loads import Load
 from penstock.ports import Format
 from penstock.sources.postgres.wire import RelationFacts
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.native import NativeDecoder
 from tests.kernels.comparing import error_data, event_data
+from tests.kernels.test_arrow import SENT, decode, sent_values
 from tests.wire.payloads import (
     begin,
     commit,
@@ -164,6 +165,15 @@ def test_lines_and_records_are_the_same(payloads: list[bytes]) -> None:
 def test_loads_are_the_same(payloads: list[bytes], least: int) -> None:
     for python, native in pairs(payloads):
         assert load_data(native, least) == load_data(python, least)
+
+
+@pytest.mark.parametrize("type", SENT, ids=[type.sql for type in SENT])
+def test_values_that_came_in_binary(type: Type) -> None:
+    stream = sent_values(type)
+    python, native = (decode(stream, kind, 180_000) for kind in (Decoder, NativeDecoder))
+    for format in FORMATS:
+        assert native.lines(format) == python.lines(format)
+    assert load_data(native, 1) == load_data(python, 1)
 
 
 @pytest.mark.parametrize(

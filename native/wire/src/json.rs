@@ -8,8 +8,9 @@ use std::str::Utf8Error;
 
 use memchr::memchr2;
 
+use crate::binary;
 use crate::scan;
-use crate::table::Kind;
+use crate::table::{Kind, Type};
 
 pub(crate) const NULL: &[u8] = b"null";
 
@@ -82,6 +83,41 @@ pub(crate) fn value<'a>(kind: Kind, text: &'a [u8], out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
+/// Append the JSON of a value in its type's send form, where it needs no text in between; false,
+/// and nothing, where it does, or where the form is wrong.
+#[inline]
+pub(crate) fn sent(kind: &Type, form: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    match kind.kind {
+        Kind::Integer => return binary::text(kind, form, out).is_ok(),
+        Kind::Numeric
+        | Kind::Uuid
+        | Kind::Date
+        | Kind::Time
+        | Kind::Timestamp
+        | Kind::TimestampTz
+        | Kind::Interval => {
+            out.push(b'"');
+            if binary::text(kind, form, out).is_err() {
+                out.truncate(start);
+                return false;
+            }
+        }
+        Kind::Bytes => {
+            out.push(b'"');
+            out.reserve(form.len().div_ceil(3) * 4);
+            for triple in form.chunks(3) {
+                let byte = |place| u32::from(triple.get(place).copied().unwrap_or_default());
+                let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+                out.extend_from_slice(&base64_signs(bits, triple.len()));
+            }
+        }
+        _ => return false,
+    }
+    out.push(b'"');
+    true
+}
+
 fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text);
@@ -101,7 +137,6 @@ fn one_line(mut text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn base64<'a>(hex: &'a [u8], out: &mut Vec<u8>) -> Result<(), Unfit<'a>> {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (pairs, odd) = hex.as_chunks::<2>();
     if !odd.is_empty() {
         return Err(Unfit::OddHex);
@@ -117,18 +152,23 @@ fn base64<'a>(hex: &'a [u8], out: &mut Vec<u8>) -> Result<(), Unfit<'a>> {
             };
             bits = bits << 8 | byte;
         }
-        let sign = |n: u32| SIGNS[(bits >> (18 - 6 * n) & 63) as usize];
-        let padded = |n: u32| {
-            if triple.len() >= n as usize {
-                sign(n)
-            } else {
-                b'='
-            }
-        };
-        out.extend_from_slice(&[sign(0), sign(1), padded(2), padded(3)]);
+        out.extend_from_slice(&base64_signs(bits, triple.len()));
     }
     out.push(b'"');
     Ok(())
+}
+
+/// The four signs of up to three bytes.
+fn base64_signs(bits: u32, count: usize) -> [u8; 4] {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let sign = |n: usize| {
+        if n > count {
+            b'='
+        } else {
+            SIGNS[(bits >> (18 - 6 * n) & 63) as usize]
+        }
+    };
+    [sign(0), sign(1), sign(2), sign(3)]
 }
 
 fn digit<'a>(hex: u8) -> Result<u32, Unfit<'a>> {

@@ -116,7 +116,15 @@ impl<'a> TableJson<'a> {
         };
         let text = match value {
             Value::Text(text) => text,
-            Value::Binary(bytes) => exact::text(self.table, i, bytes, &mut self.scratch)?,
+            Value::Binary(form) => {
+                let start = out.len();
+                out.extend_from_slice(head);
+                if json::sent(&column.kind, form, out) {
+                    return Ok(true);
+                }
+                out.truncate(start);
+                exact::text(self.table, i, form, &mut self.scratch)?
+            }
             Value::Unchanged => return Ok(false),
             Value::Null => {
                 out.extend_from_slice(head);
