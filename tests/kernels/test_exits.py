@@ -170,7 +170,7 @@ def test_loads_are_the_same(payloads: list[bytes], least: int) -> None:
 @pytest.mark.parametrize("type", SENT, ids=[type.sql for type in SENT])
 def test_values_that_came_in_binary(type: Type) -> None:
     stream = sent_values(type)
-    python, native = (decode(stream, kind, 180_000) for kind in (Decoder, NativeDecoder))
+    python, native = (decode(stream, kind, binary=180_000) for kind in (Decoder, NativeDecoder))
     for format in FORMATS:
         assert native.lines(format) == python.lines(format)
     assert load_data(native, 1) == load_data(python, 1)
