@@ -189,14 +189,16 @@ def _failpoints(orders: Orders, reports: Connection) -> Failpoints:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         failpoints.arm(Failpoint(name), kill)
-    if orders.armed is None or orders.armed[0] != Failpoint.AFTER_SAVE.value:
-        failpoints.arm(Failpoint.AFTER_SAVE, _first_time(reports))
+    armed = orders.armed[0] if orders.armed is not None else None
+    for point, news in ((Failpoint.LINK_RECEIVED, "started"), (Failpoint.AFTER_SAVE, "recovered")):
+        if armed != point.value:
+            failpoints.arm(point, _first_time(reports, news))
     return failpoints
 
 
-def _first_time(reports: Connection) -> Callable[[int], None]:
+def _first_time(reports: Connection, news: str) -> Callable[[int], None]:
     def tell(passed: int) -> None:
         if passed == 1:
-            reports.send(("recovered", time.monotonic(), ""))
+            reports.send((news, time.monotonic(), ""))
 
     return tell

@@ -65,6 +65,8 @@ STARTING: Final = (
 RUNNING: Final = tuple(point for point in Failpoint if point not in STARTING)
 ALIVE_WITHIN: Final = 30.0
 """Seconds until progress, once a fault has ended."""
+PASSED_WITHIN: Final = 4.0
+"""Seconds for a busy pipeline to pass any of its failpoints; one that it misses is tried again."""
 CAUGHT_UP_WITHIN: Final = 90.0
 
 Fault: TypeAlias = Literal[
@@ -152,6 +154,8 @@ class Life:
 
     def __init__(self, context: Any, orders: Orders) -> None:
         self.orders = orders
+        self.started = False
+        """It reads the log: its start, with all snapshots, is over."""
         self.recovered: float | None = None
         self.end: tuple[str, Any, str] | None = None
         self.began = time.monotonic()
@@ -194,6 +198,8 @@ class Life:
                 report = self._reports.recv()
                 if report[0] == "recovered":
                     self.recovered = report[1] - self.began
+                elif report[0] == "started":
+                    self.started = True
                 else:
                     self.end = report
 
@@ -298,12 +304,11 @@ class Episode:
         """What killed it; None when it ended by itself."""
         self._troubled = False
         if armed is not None:
-            if life.wait(4.0):
-                if life.process.exitcode == -signal.SIGKILL:
-                    return armed[0]
-                return None
-            life.kill()
-            return "random"
+            self._await_the_armed(life, Failpoint(armed[0]))
+            if life.alive:
+                life.kill()
+                return "random"
+            return armed[0] if life.process.exitcode == -signal.SIGKILL else None
         moment = self.random.random()
         if moment < 0.3:
             life.wait(self.random.uniform(0.0, 0.3))
@@ -316,6 +321,16 @@ class Episode:
             return None
         life.kill()
         return "random"
+
+    def _await_the_armed(self, life: Life, point: Failpoint) -> None:
+        """Wait for the death at a failpoint, until it is clear that it will not be passed: the
+        start is over, or what follows has had its time."""
+        while not life.wait(0.05):
+            now = time.monotonic() - life.began
+            since = life.recovered if life.recovered is not None else now
+            over = life.started if point in STARTING else now - since > PASSED_WITHIN
+            if over or now > ALIVE_WITHIN:
+                return
 
     def _bury(self, life: Life, killed: str | None) -> None:
         life.kill()
