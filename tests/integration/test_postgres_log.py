@@ -193,7 +193,7 @@ def test_an_idle_database_frees_the_log_of_its_busy_neighbour(
     databases: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_module, "KEEPALIVE_EVERY", 0.2)
-    dsn = f"{databases}?options=-c%20wal_sender_timeout%3D900ms"
+    dsn = f"{databases}?options=-c%20wal_sender_timeout%3D2s"
     execute(databases, "CREATE TABLE t (id int PRIMARY KEY)")
     neighbour = databases.rpartition("/")[0] + "/postgres"
     memory = Remembered()
@@ -215,12 +215,12 @@ def test_an_idle_database_frees_the_log_of_its_busy_neighbour(
         async with Follower(dsn, memory) as again:  # what was acknowledged had been saved
             await again.to_head()
 
-    run(scenario(), 10)  # a keepalive that is passed over at first must not be forgotten
+    run(scenario(), 30)  # a keepalive that is passed over at first must not be forgotten
 
 
 def test_keepalives_are_coalesced(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "KEEPALIVE_EVERY", 3600)
-    dsn = f"{database}?options=-c%20wal_sender_timeout%3D300ms"
+    dsn = f"{database}?options=-c%20wal_sender_timeout%3D2s"
     execute(database, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
 
     async def scenario() -> None:
@@ -229,7 +229,7 @@ def test_keepalives_are_coalesced(database: str, monkeypatch: pytest.MonkeyPatch
             reading = asyncio.ensure_future(follower.next())
             for id in range(5):
                 execute(database, f"INSERT INTO u VALUES ({id})")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.7)  # as long as the server takes for a keepalive
             assert not reading.done()
             execute(database, "INSERT INTO t VALUES (1)")
             batch = await reading
@@ -241,7 +241,7 @@ def test_keepalives_are_coalesced(database: str, monkeypatch: pytest.MonkeyPatch
 
 def test_a_slow_sink_keeps_its_connection(database: str) -> None:
     """Fault 6: the loop is blocked, and later reading is paused, for longer than the timeout."""
-    dsn = f"{database}?options=-c%20wal_sender_timeout%3D1s"
+    dsn = f"{database}?options=-c%20wal_sender_timeout%3D4s"
     execute(database, "CREATE TABLE t (id int PRIMARY KEY, note text)")
 
     async def scenario() -> None:
@@ -252,7 +252,7 @@ def test_a_slow_sink_keeps_its_connection(database: str) -> None:
                     f"INSERT INTO t SELECT {number * 1000} + i, repeat('x', 500)"
                     " FROM generate_series(1, 1000) i",
                 )
-            time.sleep(3)  # noqa: ASYNC251 - a handler that blocks
+            time.sleep(9)  # noqa: ASYNC251 - a handler that blocks
             assert follower.source.authority() > 0
             assert follower.source.waiting()
             assert len(await follower.changes()) == 60000
@@ -397,7 +397,7 @@ def test_a_dead_tunnel_is_noticed_and_authority_ends_before(database: str) -> No
     execute(database, "CREATE TABLE t (id int PRIMARY KEY)")
 
     async def scenario(proxy: Proxy) -> None:
-        dsn = f"{proxy.dsn(database)}?options=-c%20wal_sender_timeout%3D2s"
+        dsn = f"{proxy.dsn(database)}?options=-c%20wal_sender_timeout%3D6s"
         async with Follower(dsn) as follower:
             await follower.to_head()
             assert follower.source.authority() > 0
@@ -408,8 +408,8 @@ def test_a_dead_tunnel_is_noticed_and_authority_ends_before(database: str) -> No
             without = time.monotonic() - started
             with pytest.raises(ConnectionLostError, match="silent"):
                 await losing
-            assert without < 2
-            assert time.monotonic() - started < 5
+            assert without < 6
+            assert time.monotonic() - started < 15
             proxy.heal()
             execute(database, "INSERT INTO t VALUES (1)")
             await follower.reopen()
