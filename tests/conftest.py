@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 
 from penstock import kernel
 from penstock.embedded.binaries import DEFAULT, binaries
@@ -24,6 +25,8 @@ from tests.support.postgres import fresh_database
 from tools.servers import postgres, versions
 
 CI = os.environ.get("CI") == "true"
+settings.register_profile("penstock", settings(), deadline=None)  # no test fails for being slow
+settings.load_profile("penstock")
 NO_KERNEL = (
     "tests/unit/",
     "tests/typing/",

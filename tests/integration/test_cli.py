@@ -72,7 +72,7 @@ def environment(dsn: str) -> dict[str, str]:
 
 
 def penstock(
-    dsn: str, *arguments: str, timeout: float = 60, stdin: str = ""
+    dsn: str, *arguments: str, timeout: float = 120, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end."""
     done = subprocess.run(
@@ -168,7 +168,7 @@ def test_a_killed_server_is_waited_for(own_server: OwnServer, here: Path) -> Non
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -367,7 +367,7 @@ def test_tail_ends_when_nobody_reads(shop: str) -> None:
     execute(shop, "INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(10, 5000) i")
     command = f"{sys.executable} -m penstock.cli.main tail --snapshot 2> err | head -1"
     done = subprocess.run(
-        command, shell=True, env=environment(shop), capture_output=True, text=True, timeout=30
+        command, shell=True, env=environment(shop), capture_output=True, text=True, timeout=120
     )
     assert "read" in done.stdout
     assert said() == ""
@@ -432,7 +432,7 @@ def test_no_password_is_ever_shown(own_server: OwnServer, here: Path) -> None:
     Path("orders.toml").write_text(FILE)
     for verb in ("check orders.toml", "run orders.toml --until-caught-up", "tail"):
         dsn = server.dsn().replace(CANARY, wrong)
-        done = penstock(dsn, *verb.split(), "--log-level", "debug", timeout=30)
+        done = penstock(dsn, *verb.split(), "--log-level", "debug", timeout=120)
         assert done.returncode == 1
         assert "password authentication failed" in done.stdout + done.stderr
         assert wrong not in done.stdout + done.stderr

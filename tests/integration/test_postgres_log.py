@@ -357,8 +357,8 @@ def test_a_server_that_shuts_down_does_not_wait_for_us(
         else:
             await asyncio.sleep(2)
         started = time.monotonic()
-        await asyncio.to_thread(server.stop, "fast", 10)
-        assert time.monotonic() - started < 10
+        await asyncio.to_thread(server.stop, "fast", 40)
+        assert time.monotonic() - started < 40  # wal_sender_timeout is a minute
         with pytest.raises(ConnectionLostError):
             await follower.read_for_ever(acknowledge=False)
         await follower.close()

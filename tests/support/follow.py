@@ -17,7 +17,7 @@ from penstock.sources.postgres.source import PostgresSource
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T], within: float = 60.0) -> T:
+def run(work: Coroutine[Any, Any, T], within: float = 120.0) -> T:
     """Run a test's coroutine; fails when it takes too long."""
     return asyncio.run(asyncio.wait_for(work, within))
 
