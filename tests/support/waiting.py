@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], *, within: float = 20.0, what: str = "") -> T:
+def eventually(condition: Callable[[], T], *, within: float = 60.0, what: str = "") -> T:
     """The first true value of ``condition``; fails the test when it stays false.
 
     For integration tests only: unit tests have a virtual clock.
