@@ -44,7 +44,12 @@ def _version(wanted: bool) -> None:
 
         from penstock.kernel import kernel
 
-        console.payload(f"penstock {__version__}, {kernel()} kernel, Python {python_version()}")
+        if "--json" in sys.argv:  # this option is handled before all others
+            console.payload_json(
+                {"penstock": __version__, "kernel": kernel(), "python": python_version()}
+            )
+        else:
+            console.payload(f"penstock {__version__}, {kernel()} kernel, Python {python_version()}")
         raise typer.Exit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import NoReturn
@@ -43,6 +44,9 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert run(monkeypatch, "--version") == 0
     out = capsys.readouterr().out
     assert out.startswith(f"penstock {__version__}, {kernel()} kernel, Python 3.")
+    assert run(monkeypatch, "--version", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["penstock"], shown["kernel"]) == (__version__, kernel())
 
 
 @pytest.mark.parametrize(
