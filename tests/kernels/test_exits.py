@@ -162,6 +162,7 @@ def test_lines_and_records_are_the_same(payloads: list[bytes]) -> None:
 
 
 @given(transactions(inserts=40), st.integers(1, 3))
+@example([begin(LSN), insert(KEYLESS, b"\xfd", *([None] * (len(_NAMES) - 1))), commit(LSN)], 1)
 def test_loads_are_the_same(payloads: list[bytes], least: int) -> None:
     for python, native in pairs(payloads):
         assert load_data(native, least) == load_data(python, least)

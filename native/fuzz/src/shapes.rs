@@ -219,9 +219,9 @@ pub fn any_batch(table: Table, bytes: &[u8]) -> Batch {
 /// Everything that is made of a batch.
 pub fn encode(batch: &Batch) {
     for format in [Format::Change, Format::Row] {
-        let _ = lines(batch, format);
+        let _ = lines(batch, format, &mut Vec::new());
     }
-    let _ = loads(batch, 1);
+    let _ = loads(batch, 1, &mut Vec::new());
     let _ = (batch.changes(), batch.committed_us(), batch.last());
     let tables = heights(batch).into_iter().map(|height| {
         let table = &batch.tables[height.table];

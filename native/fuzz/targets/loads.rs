@@ -12,17 +12,18 @@ fuzz_target!(|data: &[u8]| {
     let table = any_table(&mut input);
     let columns = table.columns.len();
     let batch = any_batch(table, input.rest());
-    let Ok(done) = loads(&batch, least) else {
+    let mut out = Vec::new();
+    let Ok(items) = loads(&batch, least, &mut out) else {
         return;
     };
     let mut seen = vec![false; batch.events.len()];
     let mut see = |index: usize| assert!(!std::mem::replace(&mut seen[index], true));
-    for item in &done.items {
+    for item in &items {
         match item {
             Item::Event(index) => see(*index),
             Item::Load(load) => {
                 load.events.iter().for_each(|index| see(*index));
-                let text = &done.text[load.text.clone()];
+                let text = &out[load.text.clone()];
                 let count = |sign| text.iter().filter(|byte| **byte == sign).count();
                 assert_eq!(count(b'\n'), load.events.len());
                 assert_eq!(count(b'\t'), load.events.len() * (columns - 1));

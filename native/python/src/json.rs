@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use crate::errors;
+use crate::{errors, spare};
 
 /// The lines of the batch's records; encoded without the GIL.
 pub fn lines<'py>(
@@ -16,11 +16,11 @@ pub fn lines<'py>(
     format: &str,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let format = known(format)?;
-    let lines = py.detach(|| json_lines::lines(batch, format));
-    Ok(PyBytes::new(
-        py,
-        &lines.map_err(|error| failed(py, &error))?,
-    ))
+    spare::with(|out| {
+        let made = py.detach(|| json_lines::lines(batch, format, out));
+        made.map_err(|error| failed(py, &error))?;
+        Ok(PyBytes::new(py, out))
+    })
 }
 
 /// The batch's records as tuples `(topic, key, value, headers)`; encoded without the GIL.
@@ -30,8 +30,19 @@ pub fn records<'py>(
     format: &str,
 ) -> PyResult<Bound<'py, PyList>> {
     let format = known(format)?;
-    let made = py.detach(|| json_lines::records(batch, format));
-    let made = made.map_err(|error| failed(py, &error))?;
+    spare::with(|out| {
+        let made = py.detach(|| json_lines::records(batch, format, out));
+        let made = made.map_err(|error| failed(py, &error))?;
+        tuples(py, batch, made, out)
+    })
+}
+
+fn tuples<'py>(
+    py: Python<'py>,
+    batch: &batch::Batch,
+    records: Vec<Record>,
+    bytes: &[u8],
+) -> PyResult<Bound<'py, PyList>> {
     let topics = batch
         .tables
         .iter()
@@ -44,11 +55,11 @@ pub fn records<'py>(
         key,
         value,
         headers,
-    } in made.records
+    } in records
     {
-        let bytes = |place: Option<_>| {
+        let part = |place: Option<_>| {
             place
-                .and_then(|place| made.bytes.get::<std::ops::Range<usize>>(place))
+                .and_then(|place| bytes.get::<std::ops::Range<usize>>(place))
                 .map(|bytes| PyBytes::new(py, bytes))
         };
         let headers = if headers.is_empty() {
@@ -60,12 +71,7 @@ pub fn records<'py>(
             }
             own
         };
-        found.append((
-            topics.get(table as usize),
-            bytes(key),
-            bytes(value),
-            headers,
-        ))?;
+        found.append((topics.get(table as usize), part(key), part(value), headers))?;
     }
     Ok(found)
 }

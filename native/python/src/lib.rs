@@ -12,6 +12,7 @@ mod messages;
 mod objects;
 mod projection;
 mod shape;
+mod spare;
 
 use pyo3::prelude::*;
 

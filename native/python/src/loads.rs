@@ -11,21 +11,33 @@ use pyo3::types::{PyBytes, PyList, PyType};
 use crate::batch::Batch;
 use crate::errors;
 use crate::objects::Events;
+use crate::spare;
 
 static LOAD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Loads, and the other events as objects; the loads' texts are made without the GIL.
 pub fn loads<'py>(py: Python<'py>, batch: &Batch, least: usize) -> PyResult<Bound<'py, PyList>> {
+    spare::with(|out| {
+        let made = py.detach(|| loads::loads(&batch.inner, least, out));
+        let made = made.map_err(|error| errors::protocol(py, &error))?;
+        objects(py, batch, made, out)
+    })
+}
+
+fn objects<'py>(
+    py: Python<'py>,
+    batch: &Batch,
+    items: Vec<Item>,
+    text: &[u8],
+) -> PyResult<Bound<'py, PyList>> {
     let load = LOAD.import(py, "penstock.model.loads", "Load")?;
-    let made = py.detach(|| loads::loads(&batch.inner, least));
-    let made = made.map_err(|error| errors::protocol(py, &error))?;
     let mut events = Events::new(py, batch)?;
     let found = PyList::empty(py);
-    for item in made.items {
+    for item in items {
         match item {
             Item::Event(index) => found.append(events.at(py, index)?)?,
             Item::Load(run) => {
-                let text = PyBytes::new(py, made.text.get(run.text).unwrap_or_default());
+                let text = PyBytes::new(py, text.get(run.text).unwrap_or_default());
                 let definition = batch.tables.get(run.table as usize);
                 let rows = run.events.len();
                 let changes = Rows {

@@ -30,7 +30,7 @@ impl Format {
     }
 }
 
-/// A record's places in the bytes of [`Records`].
+/// A record, and where its parts were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Index of the table, whose name is the topic, into the batch's tables.
@@ -43,16 +43,11 @@ pub struct Record {
 /// Names and values of a record's headers; only truncates have any.
 pub type Headers = &'static [(&'static str, &'static str)];
 
-/// The records of a batch's changes, in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Records {
-    pub bytes: Vec<u8>,
-    pub records: Vec<Record>,
-}
-
-/// The records of a batch. Fails at the first value that its column's type does not allow.
-pub fn records(batch: &Batch, format: Format) -> Result<Records> {
-    let mut encoder = Encoder::new(batch, format);
+/// The records of a batch's changes, in order; their parts are appended to `out`.
+///
+/// Fails at the first value that its column's type does not allow.
+pub fn records(batch: &Batch, format: Format, out: &mut Vec<u8>) -> Result<Vec<Record>> {
+    let mut encoder = Encoder::new(batch, format, out);
     let mut records = Vec::new();
     for Change {
         row: change,
@@ -70,16 +65,13 @@ pub fn records(batch: &Batch, format: Format) -> Result<Records> {
             headers,
         });
     }
-    Ok(Records {
-        bytes: encoder.out,
-        records,
-    })
+    Ok(records)
 }
 
-/// The lines of a batch, as the sink `jsonl` writes them:
-/// `{"topic": …, "key": …, "value": …, "headers": {…}}`.
-pub fn lines(batch: &Batch, format: Format) -> Result<Vec<u8>> {
-    let mut encoder = Encoder::new(batch, format);
+/// Append the lines of a batch, as the sink `jsonl` writes them:
+/// `{"topic": …, "key": …, "value": …, "headers": {…}}`. Fails as [`records`] does.
+pub fn lines(batch: &Batch, format: Format, out: &mut Vec<u8>) -> Result<()> {
+    let mut encoder = Encoder::new(batch, format, out);
     for Change {
         row: change,
         headers,
@@ -108,7 +100,7 @@ pub fn lines(batch: &Batch, format: Format) -> Result<Vec<u8>> {
         }
         encoder.put(b"}}\n");
     }
-    Ok(encoder.out)
+    Ok(())
 }
 
 fn changes(batch: &Batch, format: Format) -> impl Iterator<Item = Change> {
@@ -170,18 +162,18 @@ fn truncate_headers(cascade: bool, restart_identity: bool, told: bool) -> Header
     }
 }
 
-struct Encoder<'a> {
+struct Encoder<'a, 'o> {
     batch: &'a Batch,
     format: Format,
     tables: Vec<TableJson<'a>>,
     /// The origin that `frame` is of.
     origin: Option<u32>,
     frame: Frame,
-    out: Vec<u8>,
+    out: &'o mut Vec<u8>,
 }
 
-impl<'a> Encoder<'a> {
-    fn new(batch: &'a Batch, format: Format) -> Self {
+impl<'a, 'o> Encoder<'a, 'o> {
+    fn new(batch: &'a Batch, format: Format, out: &'o mut Vec<u8>) -> Self {
         Self {
             batch,
             format,
@@ -192,7 +184,7 @@ impl<'a> Encoder<'a> {
                 .collect(),
             origin: None,
             frame: Frame::default(),
-            out: Vec::with_capacity(batch.bytes.len().saturating_mul(4)),
+            out,
         }
     }
 
@@ -223,7 +215,7 @@ impl<'a> Encoder<'a> {
             return Ok(false);
         };
         if let Some(key) = change.key {
-            table.key(self.batch, key, &mut self.out)?;
+            table.key(self.batch, key, self.out)?;
             return Ok(true);
         }
         let Some(row) = change.after.or(change.before) else {
@@ -232,7 +224,7 @@ impl<'a> Encoder<'a> {
         if table.table.key.is_empty() {
             return Ok(false);
         }
-        table.key_in(self.batch, row, &mut self.out)?;
+        table.key_in(self.batch, row, self.out)?;
         Ok(true)
     }
 
@@ -243,7 +235,7 @@ impl<'a> Encoder<'a> {
             Format::Change => self.change(change, key).map(|()| true),
             Format::Row => match (change.after, self.tables.get_mut(change.table as usize)) {
                 (Some(row), Some(table)) => {
-                    table.row(self.batch, row, &mut self.out)?;
+                    table.row(self.batch, row, self.out)?;
                     Ok(true)
                 }
                 _ => Ok(false),
@@ -374,7 +366,9 @@ mod tests {
     }
 
     fn lines_of(batch: &Batch, format: Format) -> String {
-        String::from_utf8(lines(batch, format).unwrap()).unwrap()
+        let mut out = Vec::new();
+        lines(batch, format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -430,10 +424,11 @@ mod tests {
                 "\"headers\":{\"cascade\":\"true\",\"op\":\"truncate\"}}\n"
             )
         );
-        let found = records(&batch, Format::Row).unwrap();
-        assert_eq!(found.bytes, b"{\"id\":1}");
+        let mut out = Vec::new();
+        let found = records(&batch, Format::Row, &mut out).unwrap();
+        assert_eq!(out, b"{\"id\":1}");
         assert_eq!(
-            found.records,
+            found,
             [
                 Record {
                     table: 0,
@@ -462,7 +457,7 @@ mod tests {
             after: Some(after),
             ..row(Operation::Update)
         }));
-        let message = |format| match lines(&batch, format).unwrap_err() {
+        let message = |format| match lines(&batch, format, &mut Vec::new()).unwrap_err() {
             EncodeError::Decode(error) => error.message,
             EncodeError::Protocol(error) => error.message,
         };
@@ -486,7 +481,7 @@ mod tests {
             ..row(Operation::Insert)
         }));
         assert!(matches!(
-            lines(&batch, Format::Change),
+            lines(&batch, Format::Change, &mut Vec::new()),
             Err(EncodeError::Protocol(_))
         ));
     }

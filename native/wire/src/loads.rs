@@ -10,14 +10,7 @@ use crate::exact;
 use crate::scan;
 use crate::tuple::Value;
 
-/// What a target that can COPY takes of a batch, in this order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loads {
-    pub items: Vec<Item>,
-    /// The text of all loads.
-    pub text: Vec<u8>,
-}
-
+/// What a target that can COPY takes of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// An event that is in no load, by its index.
@@ -34,25 +27,27 @@ pub struct Load {
     pub read: bool,
     /// The indexes of the rows' events.
     pub events: Vec<usize>,
-    /// Where the rows stand in [`Loads::text`].
+    /// Where the rows were written.
     pub text: Range<usize>,
 }
 
-/// The loads of at least `least` rows, and all other events that matter to a target.
-pub fn loads(batch: &Batch, least: usize) -> Result<Loads, ProtocolError> {
+/// The loads of at least `least` rows, and all other events that matter to a target, in the order to
+/// take them in. The rows are appended to `out`.
+pub fn loads(batch: &Batch, least: usize, out: &mut Vec<u8>) -> Result<Vec<Item>, ProtocolError> {
     let mut packer = Packer {
         batch,
         least,
         runs: Vec::new(),
         objects: false,
-        done: Loads::default(),
+        items: Vec::new(),
+        out,
     };
     packer.runs.resize_with(batch.tables.len(), Run::default);
     for (index, event) in batch.events.iter().enumerate() {
         packer.take(index, event)?;
     }
     packer.close_all()?;
-    Ok(packer.done)
+    Ok(packer.items)
 }
 
 /// New rows of one table that follow each other; none, where it is not begun.
@@ -62,17 +57,18 @@ struct Run {
     events: Vec<usize>,
 }
 
-struct Packer<'a> {
+struct Packer<'a, 'o> {
     batch: &'a Batch,
     least: usize,
     /// By table.
     runs: Vec<Run>,
     /// Whether a change was given as an event since the last end of a transaction.
     objects: bool,
-    done: Loads,
+    items: Vec<Item>,
+    out: &'o mut Vec<u8>,
 }
 
-impl Packer<'_> {
+impl Packer<'_, '_> {
     fn take(&mut self, index: usize, event: &Event) -> Result<(), ProtocolError> {
         match *event {
             Event::Row(Row {
@@ -97,13 +93,13 @@ impl Packer<'_> {
             Event::Truncate { table, .. } => self.give(index, table)?,
             Event::End { .. } => {
                 if mem::take(&mut self.objects) {
-                    self.done.items.push(Item::Event(index));
+                    self.items.push(Item::Event(index));
                 }
             }
             Event::Begin { .. } | Event::Message(_) => {}
             Event::Schema { .. } | Event::SnapshotBegin { .. } | Event::SnapshotEnd { .. } => {
                 self.close_all()?;
-                self.done.items.push(Item::Event(index));
+                self.items.push(Item::Event(index));
             }
         }
         Ok(())
@@ -112,7 +108,7 @@ impl Packer<'_> {
     fn give(&mut self, index: usize, table: u32) -> Result<(), ProtocolError> {
         self.close(table)?;
         self.objects = true;
-        self.done.items.push(Item::Event(index));
+        self.items.push(Item::Event(index));
         Ok(())
     }
 
@@ -135,19 +131,19 @@ impl Packer<'_> {
         if events.is_empty() {
             return Ok(());
         }
-        let begin = self.done.text.len();
+        let begin = self.out.len();
         if events.len() >= self.least && self.write(&events)? {
-            let text = begin..self.done.text.len();
-            self.done.items.push(Item::Load(Load {
+            let text = begin..self.out.len();
+            self.items.push(Item::Load(Load {
                 table,
                 read,
                 events,
                 text,
             }));
         } else {
-            self.done.text.truncate(begin);
+            self.out.truncate(begin);
             self.objects = true;
-            self.done.items.extend(events.into_iter().map(Item::Event));
+            self.items.extend(events.into_iter().map(Item::Event));
         }
         Ok(())
     }
@@ -159,7 +155,7 @@ impl Packer<'_> {
             let Some(Event::Row(row)) = self.batch.events.get(index) else {
                 return Ok(false);
             };
-            if !write_row(self.batch, row, &mut scratch, &mut self.done.text)? {
+            if !write_row(self.batch, row, &mut scratch, self.out)? {
                 return Ok(false);
             }
         }
@@ -279,8 +275,9 @@ mod tests {
         let mut batch = batch();
         let all = Value::Text(b"\\.\t\n\r\x08\x0b\0a longer text");
         row(&mut batch, Operation::Insert, 0, [all, Value::Null]);
-        let found = loads(&batch, 1).unwrap();
-        assert_eq!(found.text, b"\\\\.\\t\\n\\r\x08\x0b\0a longer text\t\\N\n");
+        let mut out = Vec::new();
+        loads(&batch, 1, &mut out).unwrap();
+        assert_eq!(out, b"\\\\.\\t\\n\\r\x08\x0b\0a longer text\t\\N\n");
     }
 
     #[test]
@@ -307,7 +304,7 @@ mod tests {
             counts: 0,
         });
         assert_eq!(
-            loads(&batch, 2).unwrap().items,
+            loads(&batch, 2, &mut Vec::new()).unwrap(),
             [
                 Item::Event(1),
                 Item::Event(3),
@@ -329,7 +326,7 @@ mod tests {
         });
         row(&mut batch, Operation::Insert, 0, values);
         assert_eq!(
-            loads(&batch, 1).unwrap().items,
+            loads(&batch, 1, &mut Vec::new()).unwrap(),
             [
                 load(1, &[0], 0..4),
                 load(0, &[1], 4..8),
@@ -351,12 +348,10 @@ mod tests {
             [Value::Text(b"1"), Value::Unchanged],
         );
         row(&mut batch, Operation::Read, 0, known);
-        let found = loads(&batch, 1).unwrap();
-        assert_eq!(found.text, b"1\t2\n");
-        assert_eq!(found.items[..2], [Item::Event(0), Item::Event(1)]);
-        assert!(matches!(
-            &found.items[2],
-            Item::Load(Load { read: true, .. })
-        ));
+        let mut out = Vec::new();
+        let found = loads(&batch, 1, &mut out).unwrap();
+        assert_eq!(out, b"1\t2\n");
+        assert_eq!(found[..2], [Item::Event(0), Item::Event(1)]);
+        assert!(matches!(&found[2], Item::Load(Load { read: true, .. })));
     }
 }

@@ -14,26 +14,34 @@ from penstock.model.batch import Event, TransactionBegin, TransactionEnd
 from penstock.model.change import Change, Message
 from penstock.model.table import UNCHANGED, Raw, Table
 
+_ESCAPES: Final = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"))
 # Bytes that UTF-8 never uses stand for COPY's own signs until the values are escaped.
 _COLUMN, _ROW, _NULL = b"\xfe", b"\xff", b"\xfd"
-_ESCAPES: Final = (
-    (b"\\", b"\\\\"),
-    (b"\n", b"\\n"),
-    (b"\r", b"\\r"),
-    (b"\t", b"\\t"),
-    (_COLUMN, b"\t"),
-    (_ROW, b"\n"),
-    (_NULL, b"\\N"),
-)
+_SIGNS: Final = ((_COLUMN, b"\t"), (_ROW, b"\n"), (_NULL, b"\\N"))
 
 
-def copy_text(rows: Iterable[Sequence[Raw]]) -> bytes:
+def copy_text(rows: Sequence[Sequence[Raw]]) -> bytes:
     """Rows in COPY's text format, each with its line end. Raises TypeError for UNCHANGED values."""
     lines = [_COLUMN.join([_NULL if raw is None else raw for raw in row]) for row in rows]  # type: ignore[misc]
     text = _ROW.join(chain(lines, (b"",)))
-    for sign, escaped in _ESCAPES:
+    signs = [
+        (_ROW, len(rows)),
+        (_COLUMN, sum(len(row) - 1 for row in rows)),
+        (_NULL, sum(row.count(None) for row in rows)),
+    ]
+    if any(text.count(sign) != count for sign, count in signs):  # some value is not UTF-8
+        return b"".join(b"\t".join(map(_escaped, row)) + b"\n" for row in rows)
+    for sign, escaped in (*_ESCAPES, *_SIGNS):
         text = text.replace(sign, escaped)
     return text
+
+
+def _escaped(raw: Raw) -> bytes:
+    if not isinstance(raw, bytes):
+        return b"\\N"
+    for sign, escaped in _ESCAPES:
+        raw = raw.replace(sign, escaped)
+    return raw
 
 
 @dataclass(frozen=True, slots=True)

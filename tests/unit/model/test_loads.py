@@ -61,6 +61,10 @@ def test_the_text_is_what_copy_reads() -> None:
         copy_text([(UNCHANGED,)])
 
 
+def test_values_that_are_not_utf_8_reach_the_server_which_refuses_them() -> None:
+    assert copy_text([(b"\xfd\t", None), (b"\xfe\xff", b"\\")]) == b"\xfd\\t\t\\N\n\xfe\xff\t\\\\\n"
+
+
 def test_runs_of_each_table_end_at_its_other_changes() -> None:
     a, b = change("insert", A), change("insert", B)
     items = given_of([BEGIN, a, b, a, change("update", B), b, a, END, BEGIN, b, END])
