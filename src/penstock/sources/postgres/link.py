@@ -44,6 +44,11 @@ worth the event loop's waking; the first after a silence is taken at once."""
 LONGEST_INTERVAL: Final = 10.0
 LONGEST_PROBE: Final = 3.0
 LEAVE_WITHIN: Final = 2.0
+LAST_WORDS: Final = 1.0
+"""Seconds to wait for the server's own reason, when it is known to have let us go."""
+MESSAGE: Final = 10
+"""Deadlines of the server's silence in which a message must be whole, however large it is: a
+damaged length announces one that never ends."""
 
 _REPORT: Final = Struct(">cQQQQB")
 _POSITION: Final = Struct(">Q")
@@ -93,7 +98,8 @@ class Link:
         self._closing = False
         self._ended = False
         now = time.monotonic()
-        self._asked = self._heard = self._proven = self._probed = now
+        self._asked = self._heard = self._whole = self._proven = self._probed = now
+        self._more = False  # messages may wait in libpq, of which the socket knows nothing
         self._skew = skew
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -214,23 +220,22 @@ class Link:
             now = time.monotonic()
             reading = self._queued < BUDGET
             if reading and not was_reading:
-                self._heard = now
+                self._heard = self._whole = now
             was_reading = reading
             if self._report_now or now >= report_at:
                 if now >= report_at:
                     report_at = now + self._interval
                 unsent = self._report(now)
-            if reading and now - self._heard > self._deadline:
-                raise ConnectionLostError(
-                    f"the server has been silent for {now - self._heard:.0f} s"
-                )
+            if reading:
+                self._judge(now)
             self._watch(now, reading)
             poll = select.poll()
             poll.register(self._wake_read, select.POLLIN)
             events = (select.POLLIN if reading else 0) | (select.POLLOUT if unsent else 0)
             if events:
                 poll.register(socket, events)
-            wait = report_at - now
+            ready = reading and self._more
+            wait = 0.0 if ready else report_at - now
             if not reading:
                 wait = min(wait, LONGEST_PROBE)
             for fd, event in poll.poll(max(wait, 0) * 1000):
@@ -240,11 +245,23 @@ class Link:
                     continue
                 if event & select.POLLOUT:
                     unsent = self._pgconn.flush()
-                if event & ~select.POLLOUT:
-                    if (pause := self._heard + PACE - time.monotonic()) > 0:
-                        time.sleep(pause)
-                    if self._drain():
-                        report_at = 0.0
+                ready |= event & ~select.POLLOUT != 0
+            if ready:
+                if (pause := self._heard + PACE - time.monotonic()) > 0:
+                    time.sleep(pause)
+                if self._drain():
+                    report_at = 0.0
+
+    def _judge(self, now: float) -> None:
+        """Raise where what we read, or do not, shows that the connection is of no more use."""
+        if (silent := now - self._heard) > self._deadline:
+            raise ConnectionLostError(f"the server has been silent for {silent:.0f} s")
+        if (cut := now - self._whole) > MESSAGE * max(self._deadline, LONGEST_INTERVAL):
+            raise ConnectionLostError(
+                f"the server has sent bytes, but no whole message, for {cut:.0f} s",
+                hint="its length was damaged on the way, which TLS would tell at once; if values "
+                "are so large and the network so slow, raise wal_sender_timeout",
+            )
 
     def _drain(self) -> bool:
         """Take what the socket has, up to a chunk; whether the server asked for a report.
@@ -274,7 +291,9 @@ class Link:
             if size == before:
                 break
         self._heard = time.monotonic()
+        self._more = size >= CHUNK
         if payloads:
+            self._whole = self._heard
             # Both frames begin with a letter and a position.
             self._received = max(self._received, _POSITION.unpack_from(payloads[-1], 1)[0])
             with self._lock:
@@ -326,6 +345,7 @@ class Link:
         if hold is Hold.LEAVING:
             raise ConnectionLostError("the server is shutting down")
         if hold is Hold.LOST:
+            self._hear_out()
             raise ConnectionLostError("the server does not hold the slot for us any more")
         if hold is Hold.OURS:
             self._proven = max(self._proven, at)
@@ -334,6 +354,17 @@ class Link:
         if (not reading or late) and now - self._probed >= patience:
             self._probed = now
             self._probe.ask()
+
+    def _hear_out(self) -> None:
+        """Raise the server's own reason for letting us go: it is sent before the slot is free, but
+        may stand behind much that was not read."""
+        until = time.monotonic() + LAST_WORDS
+        most = self._queued + 4 * BUDGET
+        poll = select.poll()
+        poll.register(self._pgconn.socket, select.POLLIN)
+        while self._queued < most and (left := until - time.monotonic()) > 0:
+            if self._more or poll.poll(left * 1000):
+                self._drain()
 
     def _leave(self) -> None:
         """The last report, CopyDone, and the server's own end, for as long as it is quick: the
