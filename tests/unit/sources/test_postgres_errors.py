@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import psycopg
 import pytest
 from psycopg import errors
@@ -58,7 +61,7 @@ def test_what_cannot_be_sent_as_text_is_tried_in_binary_once() -> None:
     """Fault 40, where every column has a binary form."""
     source = Postgres(dsn="host=127.0.0.1").build()
     source._context = Context("shop", "source")
-    source._reached = 0x1543558
+    source._link = cast("Any", SimpleNamespace(received=0x1543558))
     too_large = errors.InternalError_("invalid memory alloc request size 1258291203")
     assert isinstance(source._explain(too_large), ConnectionLostError)
     again = source._explain(too_large)
@@ -69,6 +72,18 @@ def test_what_cannot_be_sent_as_text_is_tried_in_binary_once() -> None:
     stuck = source._explain(too_large)
     assert isinstance(stuck, StuckError)
     assert "1 GB" in stuck.hint
+    source._form.binary = 0  # an opening that failed before it could choose
+    assert isinstance(source._explain(too_large), StuckError)
+
+
+def test_a_start_up_that_fails_again_is_stuck() -> None:
+    """No other form of the log helps it."""
+    source = Postgres(dsn="host=127.0.0.1").build()
+    source._context = Context("shop", "source")
+    source._reached = 0
+    failure = errors.FeatureNotSupported("not here")
+    assert isinstance(source._explain(failure), ConnectionLostError)
+    assert isinstance(source._explain(failure), StuckError)
 
 
 @pytest.mark.parametrize(

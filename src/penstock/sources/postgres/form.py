@@ -64,7 +64,7 @@ class Form:
     def insist(self) -> bool:
         """Take binary from the next opening on, for a value that is too large for text; whether
         there is hope in it."""
-        if self.binary or self.objection:
+        if self.binary or self.objection or self._insisted:
             return False
         self._insisted = True
         return True

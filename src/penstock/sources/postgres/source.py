@@ -309,7 +309,7 @@ class PostgresSource:
         failure = (self._link.received if self._link is not None else self._reached, text)
         if failure == self._failure:
             place = format_lsn(failure[0])
-            if self._form.insist():
+            if self._link is not None and self._form.insist():
                 reason = text.partition("\n")[0]
                 return ConnectionLostError(
                     f"a change after {place} cannot be sent as text ({reason}): from here on "
