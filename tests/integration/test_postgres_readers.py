@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from penstock.errors import PrivilegeError
+from penstock.kernel import kernel
 from penstock.model import Barrier, Change
 from penstock.sources.postgres import catalog, parts, reader, readers
 from penstock.sources.postgres.connection import Server
@@ -58,7 +59,7 @@ def test_all_readers_see_one_moment(databases: str, monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         async with Follower(databases, snapshot="initial", snapshot_connections=3) as follower:
-            names = {thread.name for thread in threading.enumerate()}
+            names: set[str] = set()
             rows: dict[int, int] = {}
             while not isinstance(item := await follower.next(), Barrier):
                 names |= {thread.name for thread in threading.enumerate()}
@@ -66,6 +67,9 @@ def test_all_readers_see_one_moment(databases: str, monkeypatch: pytest.MonkeyPa
                     if isinstance(event, Change):
                         assert event.row["id"] not in rows
                         rows[event.row["id"]] = event.row["balance"]
+                copying = "SELECT query FROM pg_stat_activity WHERE query LIKE 'COPY%'"
+                binary = ["FORMAT binary" in query for (query,) in fetch(databases, copying)]
+                assert set(binary) <= {kernel() == "native"}
             assert len(rows) == 20000
             assert sum(rows.values()) == 0
             assert {f"penstock-snapshot-{number}" for number in (1, 2, 3)} <= names
