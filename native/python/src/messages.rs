@@ -47,7 +47,9 @@ impl Messages {
         Ok(control.map(|(letter, payload)| (letter, PyBytes::new(py, &payload))))
     }
 
-    fn __bool__(&self) -> bool {
-        !self.inner.is_empty()
+    /// Whether nothing follows the CopyData messages.
+    #[getter]
+    fn whole(&self) -> bool {
+        self.inner.is_whole()
     }
 }

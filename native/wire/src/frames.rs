@@ -93,9 +93,9 @@ impl Messages {
         Ok(Some(taken))
     }
 
-    /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// Whether nothing follows the CopyData messages.
+    pub fn is_whole(&self) -> bool {
+        self.copied == self.bytes.len()
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
                     messages.discard();
                 }
             }
-            assert!(messages.is_empty());
+            assert!(messages.is_whole() && messages.copied().is_empty());
             assert_eq!(letters, b"HcZ");
             assert_eq!(payloads(&copied).unwrap(), [b"a".as_slice(), b""]);
         }

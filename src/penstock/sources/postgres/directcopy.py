@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
@@ -20,7 +21,10 @@ from penstock.errors import ConnectionLostError, ProtocolError
 from penstock.registry import driver
 from penstock.sources.postgres.connection import Connection, rows
 
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 17
+_REST: Final = 0.001
+"""Seconds to let a socket fill that was emptied. The server writes 8 kB at a time: to be woken for
+each would cost as much as all else."""
 _GSS_ENCRYPTS_SINCE: Final = 120000
 _EXPECTED: Final = frozenset(b"HcC")
 """CopyOutResponse, CopyDone, CommandComplete."""
@@ -34,10 +38,11 @@ class Messages(Protocol):
 
     @property
     def size(self) -> int: ...
+    @property
+    def whole(self) -> bool: ...
     def push(self, bytes: bytes, /) -> None: ...
     def take(self) -> bytes: ...
     def control(self) -> tuple[int, bytes] | None: ...
-    def __bool__(self) -> bool: ...
 
 
 def is_plain(connection: Connection) -> bool:
@@ -87,12 +92,9 @@ class DirectCopy:
         messages = self._messages()
         error: Exception | None = None
         ready = False
-        while not ready or messages:
+        while not (ready and messages.whole):
             messages.push(self._receive(error))
-            control = messages.control()
-            if messages.size >= block or (control is not None and messages.size):
-                yield messages.take()
-            while control is not None:
+            while (control := messages.control()) is not None:
                 kind, body = control
                 if kind == _ERROR:
                     error = _error(body)
@@ -100,9 +102,12 @@ class DirectCopy:
                     ready = True
                 elif kind not in _EXPECTED and kind not in _ANY_TIME:
                     raise ProtocolError(f"the server answers COPY with a message {chr(kind)!r}")
-                control = messages.control()
+            if messages.size >= block:
+                yield messages.take()
         if error is not None:
             raise error
+        if messages.size:
+            yield messages.take()
 
     def _send(self, sql: str) -> None:
         text = sql.encode() + b"\0"
@@ -117,11 +122,16 @@ class DirectCopy:
 
     def _receive(self, last: Exception | None) -> bytes:
         """What the socket has; ``last`` is the error after which it may end."""
+        rested = False
         while True:
             try:
                 received = self._socket.recv(_CHUNK)
             except BlockingIOError:
-                self._wait(select.POLLIN)
+                if rested:
+                    self._wait(select.POLLIN)
+                else:
+                    time.sleep(_REST)
+                rested = True
                 continue
             except OSError as error:
                 raise _broken(error) from error

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.failpoints import Failpoint
 from penstock.kernel import kernel
-from penstock.model import Batch, Checkpoint
+from penstock.model import Batch
 from penstock.model.projection import ProjectionOf, whole
 from penstock.sources.postgres import position
 from penstock.sources.postgres.catalog import Published, Relkind
@@ -165,27 +165,42 @@ class Snapshot:
             projection=self._projection_of(table.shape.table),
             binary=table.binary,
         )
+        blocks = self._blocks(due.table)
         held: Payloads = []
-        while block := await asyncio.to_thread(self._readers.next, due.table):
-            if held and min(size_of(held), size_of(block)) <= _NO_ROWS:
-                held = joined(held, block)
-                continue
-            if held:
-                yield await self._decode(decoder, held, progress)
+        done = progress.rows
+        while True:
+            block, batch = await asyncio.to_thread(_go_on, blocks, decoder, held)
+            if batch is not None:
+                progress.rows = done + decoder.rows
+                yield batch
+            if not block:
+                break
             held = block
             self._hit(Failpoint.SNAPSHOT_BLOCK)
         self._hit(Failpoint.SNAPSHOT_READ)
         end = position.snapshot_checkpoint(due.table.text, due.attempt, plan.due_at)
-        yield await self._decode(decoder, held, progress, end)
+        batch = await asyncio.to_thread(decoder.feed, held, end)
+        progress.rows = done + decoder.rows
+        yield batch
 
-    async def _decode(
-        self,
-        decoder: CopyDecoder,
-        block: Payloads,
-        progress: Progress,
-        end: Checkpoint | None = None,
-    ) -> Batch:
-        before = decoder.rows
-        batch = await asyncio.to_thread(decoder.feed, block, end)
-        progress.rows += decoder.rows - before
-        return batch
+    def _blocks(self, table: Relkind) -> Iterator[Payloads]:
+        """A table's rows; what may hold none joins the block before. Blocks the thread."""
+        held: Payloads = []
+        while block := self._readers.next(table):
+            if held and min(size_of(held), size_of(block)) <= _NO_ROWS:
+                held = joined(held, block)
+                continue
+            if held:
+                yield held
+            held = block
+        if held:
+            yield held
+
+
+def _go_on(
+    blocks: Iterator[Payloads], decoder: CopyDecoder, held: Payloads
+) -> tuple[Payloads, Batch | None]:
+    """The next block, empty after the last, and the rows of the one before unless they are the
+    last. Blocks the thread."""
+    block = next(blocks, [])
+    return block, decoder.feed(held) if held and block else None
