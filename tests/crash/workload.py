@@ -530,6 +530,7 @@ class Writer:
             )
             if now == "smallint" or (now, wider) == ("integer", "bigint"):
                 self.connection.execute(f"ALTER TABLE {table} ALTER n TYPE {wider}")
+                self._write_all(table)
         else:
             self._rename_spare()
         self.touch(table)
@@ -543,16 +544,21 @@ class Writer:
         if found:
             self.connection.execute(f"ALTER TABLE {table} DROP COLUMN {found[0]}")
 
+    def _write_all(self, table: str) -> None:
+        """What a replica cannot know of old rows is told by writing them again: the values of a
+        renamed column, which is a new one to it; and the default of an added one, which the
+        catalog forgets when the table is rewritten, when penstock has not come so far yet."""
+        rows = self.connection.execute(f"UPDATE {table} SET ver = ver + 1 RETURNING id, ver")
+        for number, ver in rows.fetchall():
+            self.record(table, "update", {"id": number}, ver)
+
     def _rename_spare(self) -> None:
-        """A renamed column is a new one to a replica: whoever renames writes all rows again."""
         (name,) = self.one(
             "SELECT attname FROM pg_attribute WHERE attrelid = 'item'::regclass"
             " AND attname LIKE 'spare%%' AND NOT attisdropped"
         )
         self.connection.execute(f"ALTER TABLE item RENAME {name} TO spare_{self.number}")
-        rows = self.connection.execute("UPDATE item SET ver = ver + 1 RETURNING id, ver").fetchall()
-        for number, ver in rows:
-            self.record("item", "update", {"id": number}, ver)
+        self._write_all("item")
 
     def touch(self, table: str) -> None:
         """Write a row, so that the log tells the table's shape."""
