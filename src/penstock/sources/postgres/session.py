@@ -120,9 +120,9 @@ class Session:
             await clock.sleep(_RETRY)
 
     async def close_readers(self) -> None:
-        """Let the snapshot go."""
+        """Let the snapshot go, once no thread asks its first reader for anything."""
         if self.readers is not None:
-            await asyncio.to_thread(self.readers.close)
+            await self.blocking(self.readers.close)
             self.readers = None
 
     async def close(self) -> None:

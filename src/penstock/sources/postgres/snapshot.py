@@ -21,7 +21,6 @@ from penstock.sources.postgres import position
 from penstock.sources.postgres.catalog import Published, Relkind
 from penstock.sources.postgres.parts import Parts
 from penstock.sources.postgres.reader import Task
-from penstock.sources.postgres.readers import Readers
 from penstock.sources.postgres.wire.binary import inexact
 from penstock.sources.postgres.wire.copies import (
     CopyDecoder,
@@ -32,6 +31,7 @@ from penstock.sources.postgres.wire.copies import (
 )
 
 if TYPE_CHECKING:
+    from penstock.sources.postgres.session import Session
     from penstock.sources.postgres.startup import Plan
 
 _NO_ROWS: Final = 64
@@ -104,7 +104,7 @@ class Snapshot:
 
     Parameters
     ----------
-    readers: with their locks and their snapshot; closed by who made them.
+    session: with the readers, their locks and their snapshot; closed by who made it.
     hit: called at each failpoint.
     projection_of: what goes on of a table.
     binary: whether rows may come in binary, where that is faster and loses nothing.
@@ -112,14 +112,16 @@ class Snapshot:
 
     def __init__(
         self,
-        readers: Readers,
+        session: Session,
         plan: Plan,
         hit: Callable[[Failpoint], None],
         projection_of: ProjectionOf = whole,
         *,
         binary: bool,
     ) -> None:
-        self._readers = readers
+        assert session.readers is not None
+        self._session = session
+        self._readers = session.readers
         self._plan = plan
         self._hit = hit
         self._projection_of = projection_of
@@ -128,7 +130,7 @@ class Snapshot:
 
     async def batches(self) -> AsyncIterator[Batch]:
         """All rows; each table with its beginning, its end, and its checkpoint only there."""
-        tables = await asyncio.to_thread(self._describe)
+        tables = await self._session.blocking(self._describe)
         self.progress = progress = Progress.of([table.shape for table in tables])
         self._readers.read(
             Task(table.due.table, table.shape, table.binary, part)

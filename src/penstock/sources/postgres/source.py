@@ -48,7 +48,6 @@ from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.form import Form
 from penstock.sources.postgres.link import Link
 from penstock.sources.postgres.probe import Probe
-from penstock.sources.postgres.readers import Readers
 from penstock.sources.postgres.session import Session
 from penstock.sources.postgres.snapshot import Snapshot
 from penstock.sources.postgres.startup import Plan, Startup
@@ -182,7 +181,7 @@ class PostgresSource:
         psycopg = driver("psycopg", "postgres")
         try:
             if session.readers is not None:
-                async for batch in self._copy(session, plan, session.readers):
+                async for batch in self._copy(session, plan):
                     yield batch
                 yield Barrier(tuple(snapshot_stream(due.table.text) for due in plan.due))
             if self._link is not None:
@@ -191,9 +190,9 @@ class PostgresSource:
         except psycopg.Error as error:
             raise self._explain(error) from (None if quotes_rows(error) else error)
 
-    async def _copy(self, session: Session, plan: Plan, readers: Readers) -> AsyncIterator[Batch]:
+    async def _copy(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
-            readers, plan, self._hit, self._projection_of, binary=self.config.binary
+            session, plan, self._hit, self._projection_of, binary=self.config.binary
         )
         async for batch in snapshot.batches():
             yield batch
