@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -150,6 +151,15 @@ def test_what_is_no_event_counts_where_it_stands() -> None:
     made = both([first, [row, commit(0x20)]], no_facts)
     sizes = [batch["size"] for batches in made if isinstance(batches, list) for batch in batches]
     assert sizes == [len(row), len(truncate()) + len(row)]
+
+
+def test_more_tables_than_are_kept_at_once() -> None:
+    """What an open transaction still tells of is kept: here the shape that a table had before."""
+    oids = range(1, 301)
+    old = relations([relation(oid, f"t{oid}", (("id", 23),)) for oid in oids])
+    known = [make_table(shape, no_facts(shape), None) for shape in old]
+    new = [(relation(oid, f"t{oid}", (("id", 20),)), insert(oid, b"1")) for oid in oids]
+    both([[begin(0x10), *chain(*new)], [commit(0x10)]], no_facts, known=known)
 
 
 def test_the_tests_own_decoder_is_the_native_one() -> None:

@@ -51,6 +51,10 @@ def relation(
     return xlog(message)
 
 
+class Sent(bytes):
+    """A value that comes in its type's send form."""
+
+
 def tuple_data(values: Sequence[Raw]) -> bytes:
     data = pack(">H", len(values))
     for value in values:
@@ -59,7 +63,8 @@ def tuple_data(values: Sequence[Raw]) -> bytes:
         elif value is UNCHANGED:
             data += b"u"
         else:
-            data += pack(">cI", b"t", len(value)) + value
+            form = b"b" if isinstance(value, Sent) else b"t"
+            data += pack(">cI", form, len(value)) + value
     return data
 
 

@@ -164,6 +164,14 @@ def test_received_grows_with_commits_and_the_last_payload() -> None:
     assert source.received == 0x2F0
 
 
+def test_received_does_not_grow_with_the_first_row_after_a_relation() -> None:
+    source = orders()
+    shape = relation(ORDERS, "orders", ORDERS_COLUMNS)
+    row = xlog(insert(ORDERS, b"1", b"a", None)[25:], lsn=0x9999)
+    source.feed([begin(0x100), shape, row, commit(0x100, 0x180)])
+    assert source.received == 0x180
+
+
 # -- size
 
 

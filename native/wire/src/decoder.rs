@@ -120,7 +120,7 @@ impl Decoder {
             }
             used += 1;
         }
-        if last.first() == Some(&b'w') {
+        if self.needs.is_none() && last.first() == Some(&b'w') {
             self.received = self.received.max(Reader::new(last, 1).position()?);
         }
         Ok(used)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::{Operation, Span};
 use crate::error::ProtocolError;
+use crate::exact;
 use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::table::Table;
@@ -206,11 +207,41 @@ impl Layout {
         for column in 0..=last {
             let (before, after) = (olds.next(column, arity)?, news.next(column, arity)?);
             let kept = after == Value::Unchanged || before == after;
-            if !kept && self.source.key.contains(&column) {
+            if !kept
+                && self.source.key.contains(&column)
+                && !self.one_text(column, before, after)?
+            {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether two values that came in different bytes are the same for all that: the send form
+    /// has several kinds of NaN, and arrays that say that they have nulls and do not.
+    #[cold]
+    fn one_text(
+        &self,
+        column: usize,
+        before: Value<'_>,
+        after: Value<'_>,
+    ) -> Result<bool, ProtocolError> {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let before = self.text(column, before, &mut first)?;
+        Ok(before.is_some() && before == self.text(column, after, &mut second)?)
+    }
+
+    fn text<'a>(
+        &self,
+        column: usize,
+        value: Value<'a>,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Option<&'a [u8]>, ProtocolError> {
+        match value {
+            Value::Text(text) => Ok(Some(text)),
+            Value::Binary(bytes) => exact::text(&self.source, column, bytes, scratch).map(Some),
+            Value::Null | Value::Unchanged => Ok(None),
+        }
     }
 }
 

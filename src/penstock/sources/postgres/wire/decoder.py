@@ -188,7 +188,7 @@ class Decoder:
                 self._waiting = [payload, *waiting]
                 break
         self._ordinal, assembly.size = ordinal, size
-        if payload[:1] == b"w":
+        if self.needs is None and payload[:1] == b"w":
             self.received = max(self.received, Reader(payload, 1).position())
 
     def _frame(self, payload: bytes) -> None:
