@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.pq import ExecStatus
 
@@ -142,6 +143,29 @@ def test_what_libpq_holds_is_taken_though_the_socket_is_empty(libpq: Libpq) -> N
         async with asyncio.timeout(WITHIN):
             assert await sizes(link, CHUNK + 1000) == CHUNK + 1000
         await link.close()
+
+    asyncio.run(test())
+
+
+def test_what_libpq_holds_is_taken_before_the_sockets_end(libpq: Libpq) -> None:
+    libpq.buffer.append(data(CHUNK))
+    read = False
+
+    def consumed() -> None:
+        nonlocal read
+        if read:
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        read = True
+        libpq.buffer.append(data(1000))
+
+    libpq.consumed = consumed
+
+    async def test() -> None:
+        link = begin(libpq)
+        libpq.speak()
+        async with asyncio.timeout(WITHIN):
+            assert await sizes(link, CHUNK + 1000) == CHUNK + 1000
+            assert "unexpectedly" in str(await end(link))
 
     asyncio.run(test())
 

@@ -267,17 +267,25 @@ class Link:
         """Take what the socket has, up to a chunk; whether the server asked for a report.
 
         Each wait on the socket lets the interpreter's lock go and may cost milliseconds to get it
-        back, so this reads on until the socket is empty.
+        back, so this reads on until the socket is empty. What ended the stream is raised once all
+        that came before is handed over.
         """
         pgconn = self._pgconn
         get = pgconn.get_copy_data
         payloads: list[bytes] = []
         size = 0
-        asked = False
-        ended = False
+        asked = ended = False
+        lost = driver("psycopg", "postgres").Error
+        broken: Exception | None = None
         while size < CHUNK and not ended:
             before = size
-            pgconn.consume_input()
+            if not self._more:  # else first what is there: the socket may have its end only
+                try:
+                    pgconn.consume_input()
+                except lost as error:
+                    broken = error
+                    break
+            self._more = False
             while size < CHUNK:
                 length, data = get(1)
                 if length <= 0:
@@ -305,6 +313,8 @@ class Link:
                     self._chunks.append((payloads, size))
                 self._queued += size
             self._tell()
+        if broken is not None:
+            raise broken
         if ended:
             self._raise_end()
         return asked
