@@ -15,7 +15,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, ProtocolError
 from penstock.model import UNCHANGED, Batch, Change, Column, Table, Type
 from penstock.model.projection import Masking, Output, Projection
 from penstock.sources.postgres.wire import Decoder, RelationFacts
@@ -332,6 +332,12 @@ def test_values_that_came_in_binary(type: Type) -> None:
         decode(stream, NativeDecoder, binary=180_000).to_arrow(),
         decode(stream, Decoder, binary=180_000).to_arrow(),
     )
+
+
+@pytest.mark.parametrize("kind", [NativeDecoder, Decoder])
+def test_a_boolean_is_0_or_1(kind: Any) -> None:
+    with pytest.raises(ProtocolError, match="neither 0 nor 1"):
+        decode(Stream([a(16)], (), "d", [sent(b"\2")]), kind, binary=180_000).to_arrow()
 
 
 @st.composite

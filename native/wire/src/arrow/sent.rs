@@ -14,7 +14,11 @@ impl Values {
     #[inline]
     pub(super) fn sent(&mut self, base: u32, bytes: &[u8]) -> Option<()> {
         match (self, base) {
-            (Self::Boolean(v), 16) => v.append(*bytes.first().filter(|_| bytes.len() == 1)? != 0),
+            (Self::Boolean(v), 16) => v.append(match bytes {
+                [0] => false,
+                [1] => true,
+                _ => return None,
+            }),
             (Self::Int16(v), 21) => v.push(i16::from_be_bytes(bytes.try_into().ok()?)),
             (Self::Int32(v), 23) => v.push(i32::from_be_bytes(bytes.try_into().ok()?)),
             (Self::Int64(v), 20) => v.push(i64::from_be_bytes(bytes.try_into().ok()?)),
