@@ -124,7 +124,7 @@ def test_rights_that_go_in_the_middle(
     monkeypatch.setattr(reader, "BLOCK", 20000)
     monkeypatch.setattr(readers, "BUFFER", 20000)
     if not direct:
-        monkeypatch.setattr(reader, "is_plain", lambda connection: False)
+        monkeypatch.setattr(reader, "is_plain", lambda *_: False)
     role = "penstock_dismissed"
     many(database)
     execute(
@@ -215,7 +215,7 @@ def test_a_statement_that_waits_for_a_table_keeps_only_further_readers_out(datab
 def test_rows_come_through_libpq_where_the_connection_is_encrypted(
     databases: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "is_plain", lambda connection: False)
+    monkeypatch.setattr(reader, "is_plain", lambda *_: False)
     many(databases)
 
     async def scenario() -> None:

@@ -28,7 +28,7 @@ def drive(
     seen: list[Any] = []
     try:
         for payloads in feeds:
-            seen.append([batch_data(batch) for batch in decoder.feed(payloads)])
+            seen.append([batch_data(batch) for batch in decoder.feed(list(payloads))])
             while decoder.needs is not None:
                 seen.append(decoder.needs)
                 decoder.describe(facts(decoder.needs))

@@ -1,9 +1,11 @@
 //! The decoder, as Python holds it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use penstock_wire::decoder::{self, Settings};
+use penstock_wire::frames;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -13,6 +15,19 @@ use crate::projection::compiled;
 use crate::shape::Shape;
 
 const MANY: usize = 256;
+
+/// A payload, alone or in the midst of others.
+struct Payload {
+    bytes: Py<PyBytes>,
+    range: Range<usize>,
+}
+
+impl Payload {
+    fn get<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        let bytes = self.bytes.as_bytes(py);
+        bytes.get(self.range.clone()).unwrap_or_default()
+    }
+}
 
 /// Turns payloads into batches, and stops at the first row of a relation that was announced anew.
 ///
@@ -26,7 +41,7 @@ const MANY: usize = 256;
 pub struct Decoder {
     inner: decoder::Decoder,
     /// Payloads behind a row that could not be read yet, and that one.
-    waiting: Vec<Py<PyBytes>>,
+    waiting: Vec<Payload>,
     /// The `penstock.model.Table` of a shape, by its handle; old ones go when so many are there.
     tables: HashMap<u32, Py<PyAny>>,
     many: usize,
@@ -56,11 +71,26 @@ impl Decoder {
         }
     }
 
-    /// Keep payloads for later.
-    fn push(&mut self, payloads: &Bound<'_, PyList>) -> PyResult<()> {
+    /// Keep payloads for later: a list of them, or CopyData messages as they stand in the stream.
+    fn push(&mut self, py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(messages) = payloads.cast::<PyBytes>() {
+            let ranges = frames::ranges(messages.as_bytes());
+            let ranges = ranges.map_err(|error| errors::protocol(py, &error))?;
+            self.waiting.extend(ranges.into_iter().map(|range| Payload {
+                bytes: messages.clone().unbind(),
+                range,
+            }));
+            return Ok(());
+        }
+        let payloads = payloads.cast::<PyList>()?;
         self.waiting.reserve(payloads.len());
         for payload in payloads {
-            self.waiting.push(payload.cast_into::<PyBytes>()?.unbind());
+            let bytes = payload.cast_into::<PyBytes>()?;
+            let range = 0..bytes.as_bytes().len();
+            self.waiting.push(Payload {
+                bytes: bytes.unbind(),
+                range,
+            });
         }
         Ok(())
     }
@@ -68,7 +98,7 @@ impl Decoder {
     /// Decode what waits. Raises ProtocolError; the decoder is of no use then.
     fn decode(&mut self, py: Python<'_>) -> PyResult<()> {
         let waiting = std::mem::take(&mut self.waiting);
-        let payloads: Vec<&[u8]> = waiting.iter().map(|payload| payload.as_bytes(py)).collect();
+        let payloads: Vec<&[u8]> = waiting.iter().map(|payload| payload.get(py)).collect();
         let inner = &mut self.inner;
         let used = py
             .detach(|| inner.decode(payloads.iter().copied()))

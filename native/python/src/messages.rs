@@ -32,6 +32,15 @@ impl Messages {
         self.inner.copied().len()
     }
 
+    /// Of a log: the position that the last of these messages begins with, behind its letter (0 where
+    /// there is none), and the keepalives among them.
+    fn heard<'py>(&self, py: Python<'py>) -> PyResult<(u64, Vec<Bound<'py, PyBytes>>)> {
+        let heard = self.inner.heard();
+        let (position, keepalives) = heard.map_err(|error| errors::protocol(py, &error))?;
+        let keepalives = keepalives.into_iter().map(|one| PyBytes::new(py, one));
+        Ok((position, keepalives.collect()))
+    }
+
     /// Take these messages.
     fn take<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let copied = PyBytes::new(py, self.inner.copied());

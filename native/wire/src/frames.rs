@@ -1,8 +1,13 @@
 //! Messages as they stand in the server's stream: a letter, a length that counts itself, a payload.
 
+use std::ops::Range;
+
 use crate::error::ProtocolError;
 
 const COPY_DATA: u8 = b'd';
+
+/// The size of a walsender's keepalive.
+const KEEPALIVE: usize = 18;
 
 /// A message, and the bytes behind it.
 struct Message<'a> {
@@ -29,20 +34,27 @@ fn first(bytes: &[u8]) -> Result<Option<Message<'_>>, ProtocolError> {
     }))
 }
 
-/// The payloads of whole CopyData messages.
-pub fn payloads(mut bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
-    let end = bytes.len();
-    let mut payloads = Vec::new();
-    while !bytes.is_empty() {
-        let found = first(bytes)?.filter(|message| message.letter == COPY_DATA);
+/// Where the payloads of whole CopyData messages lie.
+pub fn ranges(bytes: &[u8]) -> Result<Vec<Range<usize>>, ProtocolError> {
+    let mut rest = bytes;
+    let mut ranges = Vec::new();
+    while !rest.is_empty() {
+        let found = first(rest)?.filter(|message| message.letter == COPY_DATA);
         let Some(message) = found else {
             let message = "a CopyData message is cut or is none";
-            return Err(ProtocolError::new(message, end - bytes.len()));
+            return Err(ProtocolError::new(message, bytes.len() - rest.len()));
         };
-        payloads.push(message.payload);
-        bytes = message.rest;
+        rest = message.rest;
+        let end = bytes.len() - rest.len();
+        ranges.push(end - message.payload.len()..end);
     }
-    Ok(payloads)
+    Ok(ranges)
+}
+
+/// The payloads of whole CopyData messages.
+pub fn payloads(bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
+    let ranges = ranges(bytes)?.into_iter();
+    Ok(ranges.filter_map(|range| bytes.get(range)).collect())
 }
 
 /// What arrived of a stream: CopyData messages, and others between them.
@@ -72,6 +84,21 @@ impl Messages {
     /// The whole CopyData messages that stand before any other.
     pub fn copied(&self) -> &[u8] {
         self.bytes.get(..self.copied).unwrap_or_default()
+    }
+
+    /// Of a log: the position that the last payload of [`Messages::copied`] begins with, behind its
+    /// letter, and the keepalives among them.
+    pub fn heard(&self) -> Result<(u64, Vec<&[u8]>), ProtocolError> {
+        let payloads = payloads(self.copied())?;
+        let last = payloads.last().and_then(|payload| payload.get(1..));
+        let position = last.and_then(|behind| behind.first_chunk());
+        let position = position.copied().map_or(0, u64::from_be_bytes);
+        let is_keepalive =
+            |payload: &&[u8]| payload.len() == KEEPALIVE && payload.first() == Some(&b'k');
+        Ok((
+            position,
+            payloads.into_iter().filter(is_keepalive).collect(),
+        ))
     }
 
     /// Drop what [`Messages::copied`] gave.
@@ -123,6 +150,22 @@ mod tests {
             assert!(messages.is_whole() && messages.copied().is_empty());
             assert_eq!(letters, b"HcZ");
             assert_eq!(payloads(&copied).unwrap(), [b"a".as_slice(), b""]);
+        }
+    }
+
+    #[test]
+    fn positions_and_keepalives_of_a_log_are_noted() {
+        let mut stream = b"d\0\0\0\x16k".to_vec();
+        stream.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 7, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        stream.extend_from_slice(b"d\0\0\0\x0ew\0\0\0\0\0\0\0\x09x");
+        for size in 1..stream.len() {
+            let mut messages = Messages::default();
+            for chunk in stream.chunks(size) {
+                messages.push(chunk).unwrap();
+            }
+            assert_eq!(messages.heard().unwrap(), (9, vec![&stream[5..23]]));
+            messages.discard();
+            assert_eq!(messages.heard().unwrap(), (0, vec![]));
         }
     }
 

@@ -21,6 +21,7 @@ from penstock.errors import ConnectionLostError, SourceError
 from penstock.sources.postgres import link as module
 from penstock.sources.postgres.link import CHUNK, Link
 from penstock.sources.postgres.probe import Hold
+from penstock.sources.postgres.replication import LibpqReplication
 
 WITHIN = 60.0
 TIMEOUT = 30.0
@@ -109,8 +110,9 @@ def libpq() -> Iterator[Libpq]:
 def begin(libpq: Libpq, probe: Asked | None = None) -> Link:
     connection: Any = libpq
     asked: Any = probe or Asked()
+    stream = LibpqReplication(connection)
     return Link(
-        connection,
+        stream,
         start=0,
         timeout=TIMEOUT,
         skew=0.0,

@@ -1,58 +1,30 @@
-"""COPY TO STDOUT, read off the connection's own socket where nothing encrypts it.
-
-Of every row libpq makes a piece of memory, and psycopg three objects: more work than all that the
-native kernel does with the row. So between two of libpq's commands the query is sent and its whole
-answer read here, up to ReadyForQuery, many rows at a time. libpq, which sees nothing of it, finds
-the connection as it was.
-
-Facts: PostgreSQL manual, *Message Flow* and *Message Formats*.
-"""
+"""COPY TO STDOUT, read off the connection's own socket (:mod:`.plain`)."""
 
 from __future__ import annotations
 
-import os
 import select
-import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import Final
 
-from penstock.errors import ConnectionLostError, ProtocolError
-from penstock.registry import driver
-from penstock.sources.postgres.connection import Connection, rows
+from penstock.errors import ProtocolError
+from penstock.sources.postgres.connection import Connection
+from penstock.sources.postgres.plain import (
+    ANY_TIME,
+    ERROR,
+    READY,
+    Messages,
+    PlainSocket,
+    broken,
+    error_of,
+    query,
+)
 
-_CHUNK: Final = 1 << 17
 _REST: Final = 0.001
 """Seconds to let a socket fill that was emptied. The server writes 8 kB at a time: to be woken for
 each would cost as much as all else."""
-_GSS_ENCRYPTS_SINCE: Final = 120000
 _EXPECTED: Final = frozenset(b"HcC")
 """CopyOutResponse, CopyDone, CommandComplete."""
-_ANY_TIME: Final = frozenset(b"NSA")
-"""Notices, settings, notifications."""
-_ERROR, _READY = b"EZ"
-
-
-class Messages(Protocol):
-    """The native kernel's view of a stream."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def whole(self) -> bool: ...
-    def push(self, bytes: bytes, /) -> None: ...
-    def take(self) -> bytes: ...
-    def control(self) -> tuple[int, bytes] | None: ...
-
-
-def is_plain(connection: Connection) -> bool:
-    """Whether the connection's socket carries the protocol itself."""
-    if connection.pgconn.ssl_in_use:
-        return False
-    if connection.info.server_version < _GSS_ENCRYPTS_SINCE:
-        return True
-    sql = "SELECT count(*) FROM pg_stat_gssapi WHERE pid = pg_backend_pid() AND encrypted"
-    return rows(connection, sql) == [(0,)]
 
 
 class DirectCopy:
@@ -72,8 +44,7 @@ class DirectCopy:
         look_up: Callable[[], None],
         patience: int,
     ) -> None:
-        self._socket = socket.socket(fileno=os.dup(connection.pgconn.socket))
-        self._socket.setblocking(False)
+        self._socket = PlainSocket(connection)
         self._messages = messages
         self._look_up = look_up
         self._patience = patience
@@ -88,7 +59,9 @@ class DirectCopy:
         ConnectionLostError: the connection broke.
         ProtocolError: the server answers with something else.
         """
-        self._send(sql)
+        left = query(sql)
+        while left := self._socket.send(left):
+            self._wait(select.POLLOUT)
         messages = self._messages()
         error: Exception | None = None
         ready = False
@@ -96,11 +69,11 @@ class DirectCopy:
             messages.push(self._receive(error))
             while (control := messages.control()) is not None:
                 kind, body = control
-                if kind == _ERROR:
-                    error = _error(body)
-                elif kind == _READY:
+                if kind == ERROR:
+                    error = error_of(body)
+                elif kind == READY:
                     ready = True
-                elif kind not in _EXPECTED and kind not in _ANY_TIME:
+                elif kind not in _EXPECTED and kind not in ANY_TIME:
                     raise ProtocolError(f"the server answers COPY with a message {chr(kind)!r}")
             if messages.size >= block:
                 yield messages.take()
@@ -109,60 +82,23 @@ class DirectCopy:
         if messages.size:
             yield messages.take()
 
-    def _send(self, sql: str) -> None:
-        text = sql.encode() + b"\0"
-        left = b"Q" + (len(text) + 4).to_bytes(4) + text
-        while left:
-            try:
-                left = left[self._socket.send(left) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT)
-            except OSError as error:
-                raise _broken(error) from error
-
     def _receive(self, last: Exception | None) -> bytes:
         """What the socket has; ``last`` is the error after which it may end."""
         rested = False
-        while True:
-            try:
-                received = self._socket.recv(_CHUNK)
-            except BlockingIOError:
-                if rested:
-                    self._wait(select.POLLIN)
-                else:
-                    time.sleep(_REST)
-                rested = True
-                continue
-            except OSError as error:
-                raise _broken(error) from error
-            if not received:
-                raise last or _broken("the server closed it")
-            return received
+        while (received := self._socket.receive()) is None:
+            if rested:
+                self._wait(select.POLLIN)
+            else:
+                time.sleep(_REST)
+            rested = True
+        if not received:
+            raise last or broken("the server closed it")
+        return received
 
     def _wait(self, event: int) -> None:
-        poll = select.poll()
-        poll.register(self._socket, event)
-        poll.poll(self._patience)
+        self._socket.wait(event, self._patience)
         self._look_up()
 
     def close(self) -> None:
         """Let the socket go; the connection stays."""
         self._socket.close()
-
-
-def _broken(why: object) -> ConnectionLostError:
-    return ConnectionLostError(f"the snapshot's connection broke: {why}")
-
-
-def _error(body: bytes) -> Exception:
-    """The psycopg error of an ErrorResponse."""
-    psycopg = driver("psycopg", "postgres")
-    fields = {field[:1]: field[1:].decode(errors="replace") for field in body.split(b"\0")}
-    sqlstate, message = fields.get(b"C", ""), fields.get(b"M", "an error without words")
-    try:
-        known: Any = psycopg.errors.lookup(sqlstate)
-    except KeyError:
-        known = psycopg.DatabaseError
-    error: Exception = known(message)
-    error.sqlstate = sqlstate  # type: ignore[attr-defined]
-    return error

@@ -27,12 +27,14 @@ from typing import TYPE_CHECKING, Final
 from penstock.errors import ConnectionLostError, PenstockError
 from penstock.registry import driver
 from penstock.sources.postgres.probe import Hold, Probe
+from penstock.sources.postgres.wire.copies import joined
 from penstock.sources.postgres.wire.messages import EPOCH_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.sources.postgres.connection import Connection
+    from penstock.sources.postgres.replication import Replication
+    from penstock.sources.postgres.wire.copies import Payloads
 
 CHUNK: Final = 1 << 20
 """Bytes of one list that is handed over, about."""
@@ -52,7 +54,6 @@ damaged length announces one that never ends."""
 
 _REPORT: Final = Struct(">cQQQQB")
 _POSITION: Final = Struct(">Q")
-_KEEPALIVE_SIZE: Final = 18
 
 
 class Link:
@@ -60,7 +61,7 @@ class Link:
 
     Parameters
     ----------
-    connection: a replication connection in COPY BOTH mode; the link owns it from here on.
+    replication: the stream, started; the link owns it from here on.
     start: where the stream was told to start.
     timeout: the server's ``wal_sender_timeout`` in seconds, 0 for none.
     skew: the server's clock less our monotonic one, in seconds.
@@ -70,7 +71,7 @@ class Link:
 
     def __init__(
         self,
-        connection: Connection,
+        replication: Replication,
         *,
         start: int,
         timeout: float,
@@ -78,8 +79,7 @@ class Link:
         probe: Probe,
         explain: Callable[[Exception], PenstockError],
     ) -> None:
-        self._connection = connection
-        self._pgconn = connection.pgconn
+        self._replication = replication
         self._timeout = timeout
         self._interval = min(timeout / 3, LONGEST_INTERVAL) if timeout else LONGEST_INTERVAL
         self._deadline = timeout or 6 * LONGEST_INTERVAL
@@ -88,7 +88,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._lock = threading.Lock()
-        self._chunks: deque[tuple[list[bytes], int]] = deque()
+        self._chunks: deque[tuple[Payloads, int]] = deque()
         self._queued = 0
         self._received = start
         self._acknowledged = start
@@ -99,7 +99,7 @@ class Link:
         self._ended = False
         now = time.monotonic()
         self._asked = self._heard = self._whole = self._proven = self._probed = now
-        self._more = False  # messages may wait in libpq, of which the socket knows nothing
+        self._more = False  # messages may wait of which the socket knows nothing
         self._skew = skew
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -109,7 +109,7 @@ class Link:
 
     # -- for the event loop --------------------------------------------------------------------
 
-    async def receive(self) -> tuple[list[bytes], int]:
+    async def receive(self) -> tuple[Payloads, int]:
         """The next payloads, and their size in bytes.
 
         Raises what ended the stream, once all that arrived before was taken.
@@ -194,7 +194,7 @@ class Link:
             with self._lock:
                 self._error = ConnectionLostError("the link was closed")
         finally:
-            self._connection.close()
+            self._replication.close()
             self._probe.close()
             with self._lock:
                 self._ended = True
@@ -211,10 +211,9 @@ class Link:
                 self._loop.call_soon_threadsafe(self._ready.set)
 
     def _pump(self) -> None:
-        self._pgconn.nonblocking = 1
-        socket = self._pgconn.socket
+        socket = self._replication.fileno()
         report_at = self._heard
-        unsent = 0
+        unsent = False
         was_reading = True
         while not self._closing:
             now = time.monotonic()
@@ -244,7 +243,7 @@ class Link:
                         os.read(self._wake_read, 4096)
                     continue
                 if event & select.POLLOUT:
-                    unsent = self._pgconn.flush()
+                    unsent = self._replication.flush()
                 ready |= event & ~select.POLLOUT != 0
             if ready:
                 if (pause := self._heard + PACE - time.monotonic()) > 0:
@@ -264,59 +263,28 @@ class Link:
             )
 
     def _drain(self) -> bool:
-        """Take what the socket has, up to a chunk; whether the server asked for a report.
-
-        Each wait on the socket lets the interpreter's lock go and may cost milliseconds to get it
-        back, so this reads on until the socket is empty. What ended the stream is raised once all
-        that came before is handed over.
-        """
-        pgconn = self._pgconn
-        get = pgconn.get_copy_data
-        payloads: list[bytes] = []
-        size = 0
-        asked = ended = False
-        lost = driver("psycopg", "postgres").Error
-        broken: Exception | None = None
-        while size < CHUNK and not ended:
-            before = size
-            if not self._more:  # else first what is there: the socket may have its end only
-                try:
-                    pgconn.consume_input()
-                except lost as error:
-                    broken = error
-                    break
-            self._more = False
-            while size < CHUNK:
-                length, data = get(1)
-                if length <= 0:
-                    ended = length < 0
-                    break
-                payload = bytes(data)
-                payloads.append(payload)
-                size += length
-                if length == _KEEPALIVE_SIZE and payload[:1] == b"k":
-                    asked |= self._hear(payload)
-            if size == before:
-                break
+        """Take what the socket has, up to a chunk; whether the server asked for a report. What ended
+        the stream is raised once all that came before is handed over."""
+        received = self._replication.read(CHUNK)
+        size = received.size
         self._heard = time.monotonic()
-        self._more = size >= CHUNK
-        if payloads:
+        self._more = received.more
+        asked = False
+        for keepalive in received.keepalives:
+            asked |= self._hear(keepalive)
+        if size:
             self._whole = self._heard
-            # Both frames begin with a letter and a position.
-            self._received = max(self._received, _POSITION.unpack_from(payloads[-1], 1)[0])
+            self._received = max(self._received, received.position)
             with self._lock:
                 if self._chunks and self._chunks[-1][1] + size <= CHUNK:
                     last, last_size = self._chunks[-1]
-                    last.extend(payloads)
-                    self._chunks[-1] = last, last_size + size
+                    self._chunks[-1] = joined(last, received.payloads), last_size + size
                 else:
-                    self._chunks.append((payloads, size))
+                    self._chunks.append((received.payloads, size))
                 self._queued += size
             self._tell()
-        if broken is not None:
-            raise broken
-        if ended:
-            self._raise_end()
+        if received.end is not None:
+            raise received.end
         return asked
 
     def _hear(self, keepalive: bytes) -> bool:
@@ -329,25 +297,17 @@ class Link:
         self._proven = max(self._proven, min(sent - self._skew, self._asked))
         return keepalive[17] != 0
 
-    def _raise_end(self) -> None:
-        psycopg = driver("psycopg", "postgres")
-        result = self._pgconn.get_result()
-        if result is not None and result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result, encoding="utf-8")
-        raise ConnectionLostError("the server ended the replication stream")
-
-    def _report(self, now: float, *, last: bool = False) -> int:
+    def _report(self, now: float, *, last: bool = False) -> bool:
         with self._lock:
             acknowledged = self._acknowledged
             flush = acknowledged if self._report_flush or acknowledged >= self._received else 0
             self._report_flush = self._report_now = False
         clock = int(time.time() * 1e6) - EPOCH_US
         ask = not last
-        self._pgconn.put_copy_data(
+        self._asked = now
+        return self._replication.send(
             _REPORT.pack(b"r", max(self._received, acknowledged), flush, flush, clock, ask)
         )
-        self._asked = now
-        return self._pgconn.flush()
 
     def _watch(self, now: float, reading: bool) -> None:
         """Ask by another way while the stream cannot tell: it is not read, or behind."""
@@ -371,30 +331,13 @@ class Link:
         until = time.monotonic() + LAST_WORDS
         most = self._queued + 4 * BUDGET
         poll = select.poll()
-        poll.register(self._pgconn.socket, select.POLLIN)
+        poll.register(self._replication.fileno(), select.POLLIN)
         while self._queued < most and (left := until - time.monotonic()) > 0:
             if self._more or poll.poll(left * 1000):
                 self._drain()
 
     def _leave(self) -> None:
-        """The last report, CopyDone, and the server's own end, for as long as it is quick: the
-        slot is free when the command is complete."""
-        pgconn = self._pgconn
-        until = time.monotonic() + LEAVE_WITHIN
+        """The last report, and the stream's end."""
         self._report_flush = True
         self._report(time.monotonic(), last=True)
-        pgconn.put_copy_end(None)
-        copying = True
-        while copying or pgconn.is_busy():
-            poll = select.poll()
-            events = select.POLLIN | (select.POLLOUT if pgconn.flush() else 0)
-            poll.register(pgconn.socket, events)
-            left = until - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                return
-            pgconn.consume_input()
-            while copying:
-                length, _ = pgconn.get_copy_data(1)
-                copying = length >= 0
-                if length == 0:
-                    break
+        self._replication.leave(LEAVE_WITHIN)

@@ -19,8 +19,9 @@ from penstock.sources.postgres.connection import (
     rows,
     words,
 )
-from penstock.sources.postgres.directcopy import DirectCopy, is_plain
+from penstock.sources.postgres.directcopy import DirectCopy
 from penstock.sources.postgres.parts import Part, Parts, cut
+from penstock.sources.postgres.plain import is_plain
 from penstock.sources.postgres.wire.copies import Payloads
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class SnapshotReader:
         """
         psycopg = driver("psycopg", "postgres")
         connection = self.connection
-        if kernel() == "native" and is_plain(connection):
+        if kernel() == "native" and is_plain(connection, connection):
             self._direct = DirectCopy(connection, native().Messages, self._look_up, _LOOK_UP)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

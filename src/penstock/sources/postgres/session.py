@@ -73,11 +73,10 @@ class Session:
         assert self._walsender is not None
         return self._walsender
 
-    def take_walsender(self) -> Connection:
-        """The walsender's connection, which is the caller's own from here on."""
-        taken, self._walsender = self.walsender, None
-        self._connections.remove(taken)
-        return taken
+    def release_walsender(self) -> None:
+        """The walsender's connection is the caller's own from here on."""
+        self._connections.remove(self.walsender)
+        self._walsender = None
 
     async def blocking(self, call: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
         """Run in a thread, after what runs now."""

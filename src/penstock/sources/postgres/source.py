@@ -38,7 +38,6 @@ from penstock.registry import driver
 from penstock.sources.postgres import catalog, check, position, publication, slot
 from penstock.sources.postgres.connection import (
     Server,
-    command,
     quote,
     quotes_rows,
     rows,
@@ -48,10 +47,12 @@ from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.form import Form
 from penstock.sources.postgres.link import Link
 from penstock.sources.postgres.probe import Probe
+from penstock.sources.postgres.replication import replication
 from penstock.sources.postgres.session import Session
 from penstock.sources.postgres.snapshot import Snapshot
 from penstock.sources.postgres.startup import Plan, Startup
 from penstock.sources.postgres.watch import Watch
+from penstock.sources.postgres.wire.copies import Payloads
 from penstock.sources.postgres.wire.kernels import LogDecoder, make_decoder
 from penstock.sources.postgres.wire.lsn import format_lsn, parse_lsn
 from penstock.sources.postgres.wire.tables import TextNeeded
@@ -161,10 +162,12 @@ class PostgresSource:
         )
         timeout, clock = found[0]
         skew = clock - (before + time.monotonic()) / 2
-        await session.when_free(facts.slot, command, walsender.pgconn, sql, patience=timeout)
+        stream = await session.blocking(replication, walsender, session.control)
+        await session.when_free(facts.slot, stream.start, sql, patience=timeout)
+        session.release_walsender()
         self._reached = self._safe = plan.start
         self._link = Link(
-            session.take_walsender(),
+            stream,
             start=plan.start,
             timeout=timeout,
             skew=skew,
@@ -226,7 +229,7 @@ class PostgresSource:
         return catalog.wanted(self.config.tables, schema, name)
 
     async def _decode(
-        self, session: Session, facts: Facts, decoder: LogDecoder, payloads: list[bytes]
+        self, session: Session, facts: Facts, decoder: LogDecoder, payloads: Payloads
     ) -> list[Batch]:
         try:
             batches = decoder.feed(payloads)

@@ -31,6 +31,7 @@ from penstock.model.projection import Projection, ProjectionOf, whole
 from penstock.model.stream import MAIN
 from penstock.sources.postgres.wire.assembly import Assembly
 from penstock.sources.postgres.wire.binary import TextOf, text_of
+from penstock.sources.postgres.wire.copies import Payloads
 from penstock.sources.postgres.wire.lsn import format_lsn
 from penstock.sources.postgres.wire.messages import (
     XLOG_HEADER,
@@ -126,7 +127,7 @@ class Decoder:
         """Whether the last payload left a transaction open."""
         return self._origin is not None
 
-    def feed(self, payloads: Sequence[bytes]) -> list[Batch]:
+    def feed(self, payloads: Payloads) -> list[Batch]:
         """Decode CopyData payloads in the order of their arrival; the batches that are finished.
 
         What is complete is handed over. The rest of an open transaction is kept, up to
@@ -137,6 +138,8 @@ class Decoder:
         then: begin a new session at the last checkpoint. So it is for TextNeeded, which says that
         this one should not have been in binary.
         """
+        if not isinstance(payloads, list):
+            raise TypeError("the Python kernel takes payloads one by one")
         if payloads:
             self._waiting = [*self._waiting, *payloads] if self._waiting else payloads
         if self.needs is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from penstock.kernel import kernel
 from penstock.model import Batch, Table
 from penstock.model.projection import ProjectionOf, whole
+from penstock.sources.postgres.wire.copies import Payloads
 from penstock.sources.postgres.wire.decoder import Decoder
 from penstock.sources.postgres.wire.messages import Relation
 from penstock.sources.postgres.wire.native import NativeDecoder
@@ -26,7 +27,7 @@ class LogDecoder(Protocol):
     def received(self) -> int: ...
     @property
     def in_transaction(self) -> bool: ...
-    def feed(self, payloads: Sequence[bytes]) -> list[Batch]: ...
+    def feed(self, payloads: Payloads) -> list[Batch]: ...
     def describe(self, facts: RelationFacts) -> None: ...
 
 

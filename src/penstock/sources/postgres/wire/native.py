@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from penstock import kernel
 from penstock.model import Batch, Checkpoint, PackedBatch, Table
 from penstock.model.projection import ProjectionOf, whole
 from penstock.model.stream import MAIN
+from penstock.sources.postgres.wire.copies import Payloads
 from penstock.sources.postgres.wire.lsn import format_lsn
 from penstock.sources.postgres.wire.messages import Reader, Relation
 from penstock.sources.postgres.wire.relations import RelationFacts
@@ -67,10 +68,10 @@ class NativeDecoder:
         is_open: bool = self._decoder.in_transaction
         return is_open
 
-    def feed(self, payloads: Sequence[bytes]) -> list[Batch]:
+    def feed(self, payloads: Payloads) -> list[Batch]:
         """Decode CopyData payloads, as :meth:`.decoder.Decoder.feed` does."""
         decoder = self._decoder
-        decoder.push(payloads if isinstance(payloads, list) else list(payloads))
+        decoder.push(payloads)
         if self.needs is None:
             self._decode()
         return [PackedBatch(batch, self._checkpoint(batch.position)) for batch in decoder.take()]
