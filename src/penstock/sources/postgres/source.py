@@ -163,7 +163,11 @@ class PostgresSource:
         timeout, clock = found[0]
         skew = clock - (before + time.monotonic()) / 2
         stream = await session.blocking(replication, walsender, session.control)
-        await session.when_free(facts.slot, stream.start, sql, patience=timeout)
+        try:
+            await session.when_free(facts.slot, stream.start, sql, patience=timeout)
+        except BaseException:
+            stream.close()
+            raise
         session.release_walsender()
         self._reached = self._safe = plan.start
         self._link = Link(
