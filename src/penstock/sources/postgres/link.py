@@ -263,8 +263,10 @@ class Link:
             )
 
     def _drain(self) -> bool:
-        """Take what the socket has, up to a chunk; whether the server asked for a report. What ended
-        the stream is raised once all that came before is handed over."""
+        """Take what the socket has, up to a chunk; whether the server asked for a report.
+
+        What ended the stream is raised once all that came before is handed over.
+        """
         received = self._replication.read(CHUNK)
         size = received.size
         self._heard = time.monotonic()

@@ -229,7 +229,7 @@ class PlainReplication:
                 kind, body = control
                 if kind == ERROR:
                     self._error = error_of(body)
-                elif kind not in ANY_TIME:
+                if kind not in ANY_TIME:
                     return kind
             messages.take()
             received = self._socket.receive()
