@@ -43,6 +43,12 @@ BUDGET: Final = 4 << 20
 PACE: Final = 0.001
 """Seconds from one look at the socket to the next while data flows, so that what is handed over is
 worth the event loop's waking; the first after a silence is taken at once."""
+BULK: Final = 1 << 15
+"""Bytes of one look that show that much more is to come..."""
+BULK_PACE: Final = 0.01
+"""... so that the next look waits so many seconds. While the socket is full, the server's messages
+wait in its own buffer and are carried over many at a time; one by one they cost it twice as much.
+"""
 LONGEST_INTERVAL: Final = 10.0
 LONGEST_PROBE: Final = 3.0
 LEAVE_WITHIN: Final = 2.0
@@ -93,6 +99,7 @@ class Link:
         self._received = start
         self._acknowledged = start
         self._report_flush = self._report_now = False
+        self._pace = PACE
         self._waiting = False
         self._error: BaseException | None = None
         self._closing = False
@@ -246,7 +253,8 @@ class Link:
                     unsent = self._replication.flush()
                 ready |= event & ~select.POLLOUT != 0
             if ready:
-                if (pause := self._heard + PACE - time.monotonic()) > 0:
+                pause = self._heard + self._pace - time.monotonic()
+                if pause > 0 and not self._more:
                     time.sleep(pause)
                 if self._drain():
                     report_at = 0.0
@@ -271,6 +279,7 @@ class Link:
         size = received.size
         self._heard = time.monotonic()
         self._more = received.more
+        self._pace = BULK_PACE if size >= BULK else PACE
         asked = False
         for keepalive in received.keepalives:
             asked |= self._hear(keepalive)
