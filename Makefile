@@ -70,7 +70,10 @@ docs: .venv/.dev ## build the documentation into site/; warnings fail
 
 .PHONY: bench
 bench: native ## measure speed, memory and latency
+	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/replica.py
+	@$(BIN)/python bench/snapshot.py
 
 .PHONY: servers
 servers: .venv/.dev ## start the servers of the tests for use by hand, print their URLs
