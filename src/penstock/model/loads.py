@@ -22,7 +22,7 @@ _SIGNS: Final = ((_COLUMN, b"\t"), (_ROW, b"\n"), (_NULL, b"\\N"))
 
 def copy_text(rows: Sequence[Sequence[Raw]]) -> bytes:
     """Rows in COPY's text format, each with its line end. Raises TypeError for UNCHANGED values."""
-    lines = [_COLUMN.join([_NULL if raw is None else raw for raw in row]) for row in rows]  # type: ignore[misc]
+    lines = [_COLUMN.join([_NULL if raw is None else raw for raw in row]) for row in rows]  # type: ignore[misc] # join refuses UNCHANGED
     text = _ROW.join(chain(lines, (b"",)))
     signs = [
         (_ROW, len(rows)),
@@ -113,5 +113,5 @@ def _packed(run: _Run, least: int) -> Sequence[Change[Any] | Load]:
     if any(row is None or UNCHANGED in row for row in rows):
         return run
     first = run[0]
-    text = copy_text(rows)  # type: ignore[arg-type]
+    text = copy_text(rows)  # type: ignore[arg-type] # none is UNCHANGED
     return (Load(first.definition, first.operation == "read", len(run), text, lambda: run),)

@@ -95,7 +95,7 @@ class Session:
         batch = await self._next_batch()
         if batch is None:
             return False
-        self._rest = [event for event in batch if self._wants(event)]  # type: ignore[misc]
+        self._rest = [event for event in batch if self._wants(event)]  # type: ignore[misc] # it wants changes only
         self._asked = len(self._rest)
         return True
 

@@ -68,7 +68,7 @@ class Schema:
         """A column that was dropped and is added again: the target still has its old values."""
         target = self._dialect.describe(self._connection, after)
         for name in after.names if target is not None else ():
-            if name not in before.index and name in target.columns:  # type: ignore[union-attr]
+            if name not in before.index and name in target.columns:  # type: ignore[union-attr] # the loop asks
                 self._logger.warning(
                     "%s: the new column %r has the name of one that the target already has, with "
                     "that one's values in old rows: if the source dropped it and added it again, "
