@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from penstock.model.stream import MAIN
 from penstock.ports import Context
 from penstock.sources.postgres import session as session_module
 from penstock.sources.postgres.config import Postgres
+from penstock.sources.postgres.replication import Replication, replication
 from tests.conftest import OwnServer
 from tests.support.follow import Follower, Remembered, run
 from tests.support.postgres import execute, fetch
@@ -612,6 +614,44 @@ def test_a_start_that_waits_can_be_stopped(database: str, wait: str) -> None:
     run(scenario())
     assert fetch(database, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
     assert run(one_run(database, memory, snapshot="initial")) == []
+
+
+@pytest.mark.parametrize("moment", ["making", "starting"])
+def test_a_stop_while_the_stream_begins_leaves_no_socket_behind(
+    database: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Nobody waits any more for what the thread makes."""
+    execute(database, ORDERS)
+    made: list[Replication] = []
+    going_on, begun = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert going_on.wait(10)
+
+    def make(*connections: psycopg.Connection[Any]) -> Replication:
+        stream = replication(*connections)
+        made.append(stream)
+        if moment == "making":
+            hold()
+        else:
+            monkeypatch.setattr(stream, "start", lambda sql: hold())
+        return stream
+
+    async def scenario() -> None:
+        opening = asyncio.ensure_future(Follower(database, Remembered()).open())
+        assert await asyncio.to_thread(begun.wait, 10)
+        opening.cancel()
+        await asyncio.sleep(0.1)
+        assert made[0].fileno() >= 0, "closed under the thread that uses it"
+        going_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    monkeypatch.setattr(session_module, "replication", make)
+    run(scenario())
+    with pytest.raises((psycopg.OperationalError, AssertionError)):
+        assert made[0].fileno() >= 0
 
 
 def test_a_table_that_was_dropped_still_gives_what_the_log_has(database: str) -> None:

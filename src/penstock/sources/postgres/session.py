@@ -13,6 +13,7 @@ from penstock.registry import driver
 from penstock.sources.postgres import publication, slot
 from penstock.sources.postgres.connection import Connection, Server
 from penstock.sources.postgres.readers import Readers
+from penstock.sources.postgres.replication import Replication, replication
 
 TAKEOVER_PATIENCE: Final = 5.0
 """Seconds beyond ``wal_sender_timeout`` to wait for another client's slot to come free."""
@@ -41,6 +42,7 @@ class Session:
         self._connections: list[Connection] = []
         self._control: Connection | None = None
         self._walsender: Connection | None = None
+        self._stream: Replication | None = None
         self._using = threading.Lock()
 
     async def connect(self, connect: Callable[[], Connection]) -> Connection:
@@ -73,10 +75,20 @@ class Session:
         assert self._walsender is not None
         return self._walsender
 
-    def release_walsender(self) -> None:
-        """The walsender's connection is the caller's own from here on."""
+    async def connect_stream(self) -> Replication:
+        """The stream of the walsender's connection, not started; it goes with the session, until
+        it is taken."""
+
+        def connected() -> Replication:
+            self._stream = replication(self.walsender, self.control)
+            return self._stream
+
+        return await self.blocking(connected)
+
+    def release_stream(self) -> None:
+        """The stream and the walsender's connection are the caller's own from here on."""
         self._connections.remove(self.walsender)
-        self._walsender = None
+        self._walsender = self._stream = None
 
     async def blocking(self, call: Callable[[*_Arguments], _T], *arguments: *_Arguments) -> _T:
         """Run in a thread, after what runs now."""
@@ -143,6 +155,9 @@ class Session:
                     "the publication %s stays on the server: %s", self.made_publication, error
                 )
         self.made_publication = ""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
         for connection in self._connections:
             connection.close()
         self._connections.clear()

@@ -47,7 +47,6 @@ from penstock.sources.postgres.facts import Facts
 from penstock.sources.postgres.form import Form
 from penstock.sources.postgres.link import Link
 from penstock.sources.postgres.probe import Probe
-from penstock.sources.postgres.replication import replication
 from penstock.sources.postgres.session import Session
 from penstock.sources.postgres.snapshot import Snapshot
 from penstock.sources.postgres.startup import Plan, Startup
@@ -162,13 +161,9 @@ class PostgresSource:
         )
         timeout, clock = found[0]
         skew = clock - (before + time.monotonic()) / 2
-        stream = await session.blocking(replication, walsender, session.control)
-        try:
-            await session.when_free(facts.slot, stream.start, sql, patience=timeout)
-        except BaseException:
-            stream.close()
-            raise
-        session.release_walsender()
+        stream = await session.connect_stream()
+        await session.when_free(facts.slot, stream.start, sql, patience=timeout)
+        session.release_stream()
         self._reached = self._safe = plan.start
         self._link = Link(
             stream,
