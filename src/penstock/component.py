@@ -6,6 +6,7 @@ The model is both what the pipeline file says and what Python users write:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -45,12 +46,13 @@ class SinkComponent(Component):
     Parameters
     ----------
     name: unique in its pipeline; defaults to the type.
-    format: how changes become records; sinks that need none ignore it.
+    format: how changes become records: a name, or ``{type = "debezium", schemas = false}`` with
+        the options of a format that has some; sinks that need none ignore it.
     start: where a sink that is added to a running pipeline begins: with a snapshot of its own,
         or with what comes from now on. Without it such a sink is refused.
     """
 
     type: str
     name: str | None = None
-    format: str = "change"
+    format: str | Mapping[str, Any] | Component = "change"
     start: Literal["snapshot", "now"] | None = None

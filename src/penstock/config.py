@@ -277,10 +277,22 @@ class _Document:
         except ConfigError as error:
             self.problem(path, error.message + (f"; {error.hint}" if error.hint else ""))
             return None
-        written = isinstance(component, SinkComponent) and "format" in section
-        if written and component.format not in _names("format"):
-            self.unknown_name("format", (*path, "format"))
+        if isinstance(component, SinkComponent) and "format" in section:
+            self.format(component.format, (*path, "format"))
         return component
+
+    def format(self, written: Any, path: KeyPath) -> None:
+        """A format's name, or a section with its type and options."""
+        if isinstance(written, str):
+            if written not in _names("format"):
+                self.unknown_name("format", path)
+            return
+        name = written.get("type")
+        known = name in _names("format") and _model("format", name)
+        if not known or hasattr(known, "model_fields"):
+            self.component("format", written, path)
+        elif len(written) > 1:
+            self.problem(path, f"the format {name} has no options")
 
     def unknown_name(self, kind: str, path: KeyPath) -> None:
         known = _names(kind)

@@ -18,11 +18,13 @@ SOURCES: Final = {
 }
 SINKS: Final = {
     "jsonl": "penstock.sinks.jsonl:Jsonl",
+    "kafka": "penstock.sinks.kafka:Kafka",
     "memory": "penstock.sinks.memory:Memory",
     "sql": "penstock.sinks.sql:Sql",
 }
 FORMATS: Final = {
     "change": "penstock.formats.change:ChangeFormat",
+    "debezium": "penstock.formats.debezium:Debezium",
     "row": "penstock.formats.row:RowFormat",
 }
 TRANSFORMS: Final = {
@@ -74,6 +76,25 @@ def component(registry: str, name: str) -> Any:
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
     raise ConfigError(f"there is no {registry} {name!r}", hint=hint)
+
+
+def format_of(written: Any, pipeline: str) -> Any:
+    """The format that a sink's configuration names: a name, a mapping with ``type`` and options,
+    or the configuration of one. ``pipeline`` is the name of the pipeline that it is for.
+
+    Raises ConfigError for an unknown name or option.
+    """
+    if not hasattr(written, "build"):
+        options = {"type": written} if isinstance(written, str) else dict(written)
+        name = options.pop("type", None)
+        if not isinstance(name, str):
+            raise ConfigError("a format needs a type", hint='for example {type = "debezium"}')
+        made = component("format", name)
+        try:
+            written = made(**options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"format {name!r}: {error}") from error
+    return written.build(pipeline) if hasattr(written, "build") else written
 
 
 def source_of(url: str) -> Any:

@@ -81,7 +81,7 @@ def _format(name: str) -> Format | None:
         return None
     if name not in (known := registry.names("format")):
         raise ConfigError(f"--format: {name!r} is not one of pretty, {', '.join(known)}")
-    format: Format = registry.component("format", name)()
+    format: Format = registry.format_of(name, "penstock")
     return format
 
 

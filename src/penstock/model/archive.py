@@ -27,6 +27,7 @@ def dump_type(type: Type) -> dict[str, Any]:
         "modifier": type.modifier,
         "codec": type.codec,
         "base": type.base,
+        "base_modifier": type.base_modifier,
         "arrow": type.arrow,
     }
 
@@ -43,6 +44,7 @@ def load_type(data: dict[str, Any]) -> Type:
         modifier=data["modifier"],
         codec=data["codec"],
         base=data["base"],
+        base_modifier=data["base_modifier"],
         arrow=data["arrow"],
     )
     if not type.codec:

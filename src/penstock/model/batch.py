@@ -27,19 +27,23 @@ class SchemaChange:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotBegin:
-    """Rows of a table's snapshot follow: discard what an earlier attempt left."""
+    """Rows of a table's snapshot follow: discard what an earlier attempt left. ``first`` when no
+    other table's snapshot came before it now."""
 
     table: Table
     attempt: int
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotEnd:
-    """All ``rows`` rows of a table's snapshot have been read."""
+    """All ``rows`` rows of a table's snapshot have been read; ``last`` when no other table's
+    snapshot follows it now."""
 
     table: Table
     attempt: int
     rows: int
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class Type:
         that was saved and loaded.
     base: the number of the built-in type whose values it has: its own, or of a domain the one
         below it; 0 where there is none.
+    base_modifier: of a domain the modifier of that type.
     arrow: the Arrow type of its values where the kind alone does not say it, e.g. ``int16``,
         ``decimal128(12, 2)``.
     """
@@ -88,6 +89,7 @@ class Type:
     modifier: int = -1
     codec: str = ""
     base: int = 0
+    base_modifier: int = -1
     arrow: str = ""
 
 

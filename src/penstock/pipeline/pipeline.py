@@ -86,7 +86,7 @@ class Pipeline:
             raise ConfigError(f"two sinks are called {name!r}", hint="give one a name= of its own")
         format: Format | None = None
         if getattr(config, "format", None):
-            format = registry.component("format", config.format)()
+            format = registry.format_of(config.format, self.name)
         context = replace(self.context, component=name, format=format, store=self.store)
         self.sinks[name] = (sink, context)
         self._starts[name] = getattr(config, "start", None)

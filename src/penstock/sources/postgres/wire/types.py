@@ -205,7 +205,8 @@ def make_type(
     as their exact text.
     """
     if base is not None:
-        return replace(base, name=name, sql=sql, oid=oid, modifier=-1)
+        below = base.modifier if base.modifier >= 0 else base.base_modifier
+        return replace(base, name=name, sql=sql, oid=oid, modifier=-1, base_modifier=below)
     if element is not None:
         return _array(oid, name, element, delimiter, sql=sql)
     codec = "hstore_parser" if typtype == "b" and name.endswith(".hstore") else "parser"

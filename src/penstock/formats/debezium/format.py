@@ -1,0 +1,314 @@
+"""The format ``debezium``: the records that Debezium's connector writes for the same changes.
+
+An update that changes the key is three records (the old key's delete, its tombstone, and a create
+under the new key), a delete is two. Every record of a change has the change's id in a header.
+``source.lsn`` is the commit's position, where Debezium has the row's: it grows from transaction to
+transaction, which the row's does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+
+from penstock.formats.debezium.control import Control
+from penstock.formats.debezium.options import ID_HEADER, Debezium
+from penstock.formats.debezium.rows import TableRows
+from penstock.formats.json import NULL
+from penstock.model import (
+    Batch,
+    Change,
+    Event,
+    Message,
+    Operation,
+    Origin,
+    Record,
+    SnapshotBegin,
+    SnapshotEnd,
+    Table,
+    TransactionBegin,
+    TransactionEnd,
+)
+
+OLD_KEY, NEW_KEY = "__debezium.oldkey", "__debezium.newkey"
+_CONTEXT: Final = "__debezium.context."
+_CODES: Final[Mapping[Operation, str]] = {
+    "insert": "c",
+    "update": "u",
+    "delete": "d",
+    "truncate": "t",
+    "read": "r",
+    "upsert": "u",
+}
+_make_record: Final[Callable[..., Record]] = tuple.__new__
+
+
+class DebeziumFormat:
+    """Makes Debezium's records.
+
+    Keeps what it compiled per table and, with transaction metadata, the counts of the transaction
+    that it is in: nothing of the changes.
+
+    Parameters
+    ----------
+    now: nanoseconds since the epoch, for the fields that tell when a record was made.
+    run: names this run in a header.
+    """
+
+    name = "debezium"
+
+    def __init__(
+        self, options: Debezium, now: Callable[[], int] = time.time_ns, run: str = ""
+    ) -> None:
+        self.options = options
+        self._now = now
+        self._tables: dict[int, TableRows] = {}
+        self._skipped = options.skipped_operations
+        self._headers: Mapping[str, str] = {}
+        if options.context_headers:
+            self._headers = {
+                _CONTEXT + "connectorLogicalName": options.topic_prefix,
+                _CONTEXT + "taskId": "0",
+                _CONTEXT + "connectorName": "postgresql",
+                _CONTEXT + "runId": run or str(uuid4()),
+            }
+        self._product = version("penstock")
+        self._control = Control(options) if options.provide_transaction_metadata else None
+        self._messages = Control(options)
+        self._database = ""  # of the source's last change, as messages do not name it
+
+    def records(self, batch: Batch) -> Iterator[Record]:
+        """The records of a batch's events, in order."""
+        return self._records(tuple(batch))
+
+    def record(self, change: Change[Any]) -> Record:
+        """The one record of a change that shows it best: a key change's new row, a delete's old
+        one. Raises DecodeError for a value that cannot be told."""
+        made = [record for record in self._records((change,), all=True) if record.value is not None]
+        return made[-1]
+
+    def _records(self, events: tuple[Event, ...], *, all: bool = False) -> Iterator[Record]:
+        now = self._now()
+        ends = _processed(now)
+        skipped: frozenset[str] = frozenset() if all else self._skipped
+        join = b"".join
+        origin: Origin | None = None
+        table: Table | None = None
+        for i, event in enumerate(events):
+            if not isinstance(event, Change):
+                yield from self._other(event, now)
+                continue
+            operation = event.operation
+            code = _CODES[operation]
+            if code in skipped:
+                continue
+            if event.origin is not origin or event.definition is not table:
+                origin, table = event.origin, event.definition
+                self._database = origin.source.get("database", self._database)
+                rows = self._rows(table)
+                prefix = f"{origin.mark}:"
+                source = self._source(origin, rows, now)
+            if operation == "read":
+                source = self._source(origin, rows, now, self._marker(events, i))
+            end = ends[code]
+            part = f"{event.ordinal}.{event.part}" if event.part else str(event.ordinal)
+            headers = {**self._headers, **event.headers, ID_HEADER: prefix + part}
+            topic = event.route or rows.topic
+            after = event.values_after
+            if (
+                after is None
+                or event.values_before is not None
+                or event.key_old is not None
+                or event.key_new is not None
+            ):
+                yield from self._general(event, rows, topic, source, ends, headers)
+                continue
+            key = rows.key(after)
+            yield _make_record(
+                Record,
+                (
+                    topic,
+                    None if key is None else join((rows.key_head, key, rows.key_tail)),
+                    join(
+                        (
+                            rows.value_head,
+                            _AFTER,
+                            rows.row(after),
+                            source,
+                            self._place(origin, table),
+                            end,
+                            rows.value_tail,
+                        )
+                    ),
+                    headers,
+                ),
+            )
+
+    def _general(
+        self,
+        change: Change[Any],
+        rows: TableRows,
+        topic: str,
+        source: bytes,
+        ends: Mapping[str, bytes],
+        headers: Mapping[str, str],
+    ) -> Iterator[Record]:
+        """The records of any change at all."""
+
+        def value(code: str, before: bytes, after: bytes) -> bytes:
+            place = self._place(change.origin, rows.table)
+            parts = (before, b',"after":', after, source, place, ends[code], rows.value_tail)
+            return b'%b{"before":%b' % (rows.value_head, b"".join(parts))
+
+        def delete(key: bytes | None, headers: Mapping[str, str]) -> Iterator[Record]:
+            yield Record(topic, framed(key), value("d", before, NULL), headers)
+            if self.options.tombstones_on_delete:
+                yield Record(topic, framed(key), None, headers)
+
+        def framed(key: bytes | None) -> bytes | None:
+            return None if key is None else rows.key_head + key + rows.key_tail
+
+        code = _CODES[change.operation]
+        if code == "t":
+            yield Record(topic, None, value(code, NULL, NULL), headers)
+            return
+        old, before = self._old(change, rows)
+        if code == "d":
+            yield from delete(None if old is None else rows.key(old), headers)
+            return
+        assert change.values_after is not None
+        key, row = rows.key(change.values_after), rows.row(change.values_after)
+        old_key = rows.old_key(old)
+        if old_key is None or old_key == key or key is None:
+            shown = before if change.values_before is not None else NULL
+            yield Record(topic, framed(key), value(code, shown, row), headers)
+            return
+        yield from delete(old_key, {NEW_KEY: key.decode(), **headers})
+        moved = {OLD_KEY: old_key.decode(), **headers}
+        yield Record(topic, framed(key), value("c", NULL, row), moved)
+
+    def _place(self, origin: Origin, table: Table) -> bytes:
+        """The transaction's block of the next record."""
+        if self._control is None or origin.transaction is None:
+            return NULL
+        name = f"{table.schema}.{table.name}"
+        return self._control.place(origin.mark, origin.transaction, name)
+
+    def _old(self, change: Change[Any], rows: TableRows) -> tuple[Any, bytes]:
+        """The old row's values as far as they are known, and the row as it is told."""
+        if change.values_before is not None:
+            return change.values_before, rows.row(change.values_before)
+        partial = change.key_old if change.operation != "delete" else change.key_new
+        if partial is None:
+            return None, NULL
+        return rows.padded(partial), rows.partial(partial)
+
+    def _other(self, event: Event, now: int) -> Iterator[Record]:
+        if isinstance(event, Message):
+            origin, transaction = event.mark.transaction, event.transaction
+            source = self._source_of(
+                {
+                    "db": self._database,
+                    "schema": "",
+                    "table": "",
+                    "txId": int(transaction.id) if transaction is not None else None,
+                    "lsn": _position(origin),
+                },
+                now // 1000 if transaction is None else transaction.committed_us,
+            )
+            place = NULL
+            if self._control is not None and transaction is not None:
+                place = self._control.place(origin, transaction, "")
+            yield self._messages.message(event, source, place, now, {ID_HEADER: event.id})
+        elif isinstance(event, TransactionBegin):
+            self._database = event.origin.source.get("database", self._database)
+            if self._control is not None:
+                yield self._control.begin(event)
+        elif isinstance(event, TransactionEnd) and self._control is not None:
+            yield self._control.end(event)
+
+    @staticmethod
+    def _marker(events: tuple[Event, ...], i: int) -> str:
+        """Where in the snapshot a row stands."""
+        before = events[i - 1] if i else None
+        after = events[i + 1] if i + 1 < len(events) else None
+        if isinstance(after, SnapshotEnd) and after.last:
+            return "last"
+        if isinstance(before, SnapshotBegin) and before.first:
+            return "first"
+        if isinstance(after, SnapshotEnd):
+            return "last_in_data_collection"
+        return "first_in_data_collection" if isinstance(before, SnapshotBegin) else "true"
+
+    def _rows(self, table: Table) -> TableRows:
+        """The compiled table; kept with the table itself, so its ``id`` stays its own."""
+        rows = self._tables.get(id(table))
+        if rows is None:
+            rows = self._tables[id(table)] = TableRows(table, self.options)
+        return rows
+
+    def _source(self, origin: Origin, rows: TableRows, now: int, snapshot: str = "false") -> bytes:
+        """From the end of the row to the transaction's block."""
+        transaction = origin.transaction
+        facts = {
+            "db": origin.source.get("database", ""),
+            "schema": rows.table.schema,
+            "table": rows.table.name,
+            "txId": _number(transaction.id) if transaction is not None else None,
+            "lsn": _position(origin.source.get("lsn", "")),
+        }
+        micros = now // 1000 if transaction is None else transaction.committed_us
+        return b',"source":%b,"transaction":' % self._source_of(facts, micros, snapshot)
+
+    def _source_of(self, facts: Mapping[str, Any], micros: int, snapshot: str = "false") -> bytes:
+        lsn = facts["lsn"]
+        sequence = None
+        if lsn is not None:
+            sequence = orjson.dumps([None if snapshot != "false" else str(lsn), str(lsn)]).decode()
+        return orjson.dumps(
+            {
+                "version": self._product,
+                "connector": "postgresql",
+                "name": self.options.topic_prefix,
+                "ts_ms": micros // 1000,
+                "snapshot": snapshot,
+                "db": facts["db"],
+                "sequence": sequence,
+                "ts_us": micros,
+                "ts_ns": micros * 1000,
+                "schema": facts["schema"],
+                "table": facts["table"],
+                "txId": facts["txId"],
+                "lsn": lsn,
+                "xmin": None,
+                "origin": None,
+                "origin_lsn": None,
+            }
+        )
+
+
+_AFTER: Final = b'{"before":null,"after":'
+
+
+def _processed(now: int) -> dict[str, bytes]:
+    """The end of a value by operation: what happened, and when that was told."""
+    return {
+        code: b',"op":"%b","ts_ms":%d,"ts_us":%d,"ts_ns":%d}'
+        % (code.encode(), now // 1_000_000, now // 1000, now)
+        for code in ("c", "u", "d", "t", "r")
+    }
+
+
+def _position(lsn: str) -> int | None:
+    """A log position as a number; None for what is none."""
+    high, slash, low = lsn.partition("/")
+    return int(high, 16) << 32 | int(low, 16) if slash else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -1,0 +1,95 @@
+"""The options of the format ``debezium``: the connector's and the converter's own, by their names
+with underscores, and with their defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from pydantic import Field, field_validator
+
+from penstock.component import Component
+
+if TYPE_CHECKING:
+    from penstock.formats.debezium.format import DebeziumFormat
+
+DecimalMode = Literal["precise", "string", "double"]
+TimeMode = Literal[
+    "adaptive",
+    "adaptive_time_microseconds",
+    "connect",
+    "isostring",
+    "microseconds",
+    "nanoseconds",
+]
+BinaryMode = Literal["bytes", "base64", "base64-url-safe", "hex"]
+IntervalMode = Literal["numeric", "string"]
+HstoreMode = Literal["json", "map"]
+Skipped = Literal["c", "u", "d", "t"]
+
+
+ID_HEADER: Final = "penstock.id"
+"""The header that names the change: the same on every repeat, for all records of one change."""
+
+
+class Debezium(Component):
+    """What Debezium's PostgreSQL connector writes, without Debezium.
+
+    Parameters
+    ----------
+    topic_prefix: the first part of topics and schema names, and ``source.name``; the pipeline's
+        name where it is empty.
+    schemas: each key and value with its schema, as Connect's JSON converter has it by default.
+    replace_null_with_default: a null in a column with a default is written as that default, as
+        that converter does; False keeps the null.
+    decimal_handling_mode, time_precision_mode, binary_handling_mode, interval_handling_mode,
+    hstore_handling_mode, money_fraction_digits, unavailable_value_placeholder,
+    include_unknown_datatypes: as the connector's.
+    tombstones_on_delete: a delete is followed by a record without a value, for compaction.
+    skipped_operations: changes of which no records are made.
+    message_key_columns: for tables (patterns such as ``public.*``), the columns of their key.
+    provide_transaction_metadata: BEGIN and END of each transaction to a topic of their own, and
+        every change's place in it.
+    context_headers: the headers ``__debezium.context.*``.
+    """
+
+    type: Literal["debezium"] = "debezium"
+    topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    schemas: bool = True
+    replace_null_with_default: bool = True
+    decimal_handling_mode: DecimalMode = "precise"
+    time_precision_mode: TimeMode = "adaptive"
+    binary_handling_mode: BinaryMode = "bytes"
+    interval_handling_mode: IntervalMode = "numeric"
+    hstore_handling_mode: HstoreMode = "json"
+    money_fraction_digits: int = Field(default=2, ge=0)
+    unavailable_value_placeholder: str = "__debezium_unavailable_value"
+    include_unknown_datatypes: bool = False
+    tombstones_on_delete: bool = True
+    skipped_operations: frozenset[Skipped] = frozenset({"t"})
+    message_key_columns: Mapping[str, tuple[str, ...]] = {}
+    provide_transaction_metadata: bool = False
+    context_headers: bool = True
+
+    extra_name: ClassVar[str] = ""
+
+    @field_validator("message_key_columns")
+    @classmethod
+    def _not_empty(cls, value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        for pattern, columns in value.items():
+            if not columns:
+                raise ValueError(f"{pattern!r} names no column")
+        return value
+
+    def build(self, pipeline: str = "penstock") -> DebeziumFormat:
+        """The format; ``pipeline`` names the topics where no prefix is given."""
+        from penstock.formats.debezium.format import DebeziumFormat
+
+        prefix = self.topic_prefix or pipeline
+        return DebeziumFormat(self.model_copy(update={"topic_prefix": prefix}))
+
+
+def topic_name(*parts: str) -> str:
+    """A topic of these parts: what Kafka does not allow is an underscore, and 249 is the most."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", ".".join(parts))[:249]

@@ -1,0 +1,159 @@
+"""penstock and Debezium capture the same database at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from penstock.formats.debezium import Debezium
+from penstock.model import Batch, Checkpoint, Mark, Record
+from penstock.pipeline import Pipeline
+from penstock.ports import Context
+from penstock.sources.postgres.config import Postgres
+from tests.support.postgres import execute
+from tests.support.waiting import eventually
+from tools.peer import running
+
+PREFIX: Final = "dbserver"
+SENTINEL: Final = "sentinel"
+_DONE: Final = f"{PREFIX}.public.{SENTINEL}"
+
+Told = dict[str, Any]
+"""A record as JSON: topic, key, value, headers."""
+
+
+class Collector:
+    """A sink that keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[Told] = []
+        self._format: Any = None
+        self._last: Mark | None = None
+
+    async def open(self, context: Context) -> None:
+        self._format = context.format
+
+    async def resume(self, stream: str) -> Checkpoint | None:
+        return None
+
+    async def write(self, batch: Batch) -> None:
+        self.records += map(_told, batch.records(self._format))
+        self._last = batch.last or self._last
+
+    async def flush(self) -> Mark | None:
+        last, self._last = self._last, None
+        return last
+
+    async def close(self) -> None:
+        pass
+
+
+def _told(record: Record) -> Told:
+    topic, key, value, headers = record
+    return {
+        "topic": topic,
+        "key": None if key is None else json.loads(key),
+        "value": None if value is None else json.loads(value),
+        "headers": dict(headers),
+    }
+
+
+class _Config:
+    """A sink's configuration around the collector."""
+
+    type = "collector"
+    name = None
+    start = None
+
+    def __init__(self, sink: Collector, format: Debezium) -> None:
+        self.format = format
+        self._sink = sink
+
+    def build(self) -> Collector:
+        return self._sink
+
+
+@contextmanager
+def ours(dsn: str, options: Debezium, messages: Sequence[str]) -> Iterator[Any]:
+    """penstock captures; gives the list of records that grows."""
+    sink = Collector()
+    source = Postgres(dsn=dsn, tables=("public.*",), snapshot="initial", messages=tuple(messages))
+    pipeline = Pipeline("interop", source, [_Config(sink, options)], store="memory")
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(pipeline.serve())
+        except BaseException as error:  # noqa: BLE001 - told to the test below
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield sink.records, failures
+    finally:
+        pipeline.stop()
+        thread.join(60)
+        assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+
+
+def captured(
+    dsn: str,
+    statements: Sequence[str],
+    *,
+    messages: Sequence[str] = (),
+    **settings: str,
+) -> tuple[list[Told], list[Told]]:
+    """Run statements while both capture: Debezium's records and ours, snapshots first.
+
+    ``settings`` are the connector's, with ``__`` for dots; ours are the same by the same names.
+    """
+    execute(dsn, f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
+    execute(dsn, f"INSERT INTO {SENTINEL} VALUES (-2), (-1), (0)")
+    options = options_of(settings)
+
+    def seen(records: Sequence[Told], id: int) -> bool:
+        return any(r["topic"] == _DONE and payload(r["key"]) == {"id": id} for r in records)
+
+    theirs = {"publication__autocreate__mode": "all_tables"}
+    with (
+        running(dsn, {**theirs, **settings}) as peer,
+        ours(dsn, options, messages) as (records, failures),
+    ):
+        peer.wait(lambda found: seen(found, 0), what="snapshot")
+        eventually(lambda: failures or seen(records, 0), within=60, what="our snapshot")
+        if failures:
+            raise failures[0]
+        execute(dsn, *statements, f"INSERT INTO {SENTINEL} VALUES (1)")
+        eventually(lambda: failures or seen(records, 1), within=60, what="our records")
+        found = peer.wait(lambda found: seen(found, 1))
+    return found, list(records)
+
+
+_VALUES: Final = {"true": True, "false": False}
+
+
+def options_of(settings: dict[str, str]) -> Debezium:
+    """Our options for a connector's settings."""
+    given: dict[str, Any] = {"topic_prefix": PREFIX}
+    for name, value in settings.items():
+        if name == "value__converter__schemas__enable":
+            given["schemas"] = _VALUES[value]
+        elif name == "skipped__operations":
+            given["skipped_operations"] = [] if value == "none" else value.split(",")
+        elif not name.startswith(("key__converter", "snapshot", "header")):
+            given[name.replace("__", "_")] = _VALUES.get(value, value)
+    return Debezium(**given)
+
+
+def payload(told: Any) -> Any:
+    """What a key, value or header says, with or without its schema."""
+    if isinstance(told, dict) and told.keys() == {"schema", "payload"}:
+        return told["payload"]
+    return told
