@@ -22,6 +22,7 @@ from penstock import kernel
 from penstock.embedded.binaries import DEFAULT, binaries
 from penstock.embedded.server import Server, Setting
 from tests.support.postgres import fresh_database
+from tools.brokers import Kafka
 from tools.servers import postgres, versions
 
 CI = os.environ.get("CI") == "true"
@@ -94,6 +95,13 @@ def shared_server() -> Iterator[Callable[[str], Server]]:
             return started[version].start()
 
         yield get
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """The shared Kafka, of one broker."""
+    with Kafka() as broker:
+        yield broker
 
 
 @pytest.fixture

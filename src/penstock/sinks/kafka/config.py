@@ -1,0 +1,85 @@
+"""What the pipeline file says of the ``kafka`` sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from pydantic import Field, field_validator
+
+from penstock.component import Secret, SinkComponent
+
+if TYPE_CHECKING:
+    from penstock.sinks.kafka.sink import KafkaSink
+
+_OURS: Final = {
+    "acks",
+    "bootstrap.servers",
+    "compression.codec",
+    "compression.type",
+    "delivery.report.only.error",
+    "delivery.timeout.ms",
+    "enable.idempotence",
+    "message.timeout.ms",
+    "request.required.acks",
+    "transaction.timeout.ms",
+    "transactional.id",
+}
+
+
+class Kafka(SinkComponent):
+    """Writes records to Kafka topics.
+
+    Parameters
+    ----------
+    brokers: ``host:port``, several with commas.
+    compression: of the batches that are sent.
+    transactions: each source transaction and its checkpoint are one Kafka transaction, so readers
+        with ``isolation.level=read_committed`` see it once and whole.
+    create_topics: topics that do not exist are created; otherwise the pipeline stops at them.
+    partitions, replication: of created topics; -1 is the broker's default.
+    topic_config: of created topics, e.g. ``{"cleanup.policy" = "compact"}``.
+    delivery_timeout: seconds after which a broker that does not take a record is unavailable.
+    settings: librdkafka's own, for security and tuning; values may be secrets.
+    """
+
+    extra_name: ClassVar[str] = "kafka"
+
+    type: Literal["kafka"] = "kafka"
+    brokers: str = Field(min_length=1)
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
+    transactions: bool = False
+    create_topics: bool = True
+    partitions: int = Field(default=-1, ge=-1)
+    replication: int = Field(default=-1, ge=-1)
+    topic_config: Mapping[str, str] = {}
+    delivery_timeout: float = Field(default=30.0, gt=0)
+    settings: Mapping[str, Secret] = {}
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _as_texts(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: str(given).lower()
+            if isinstance(given, bool)
+            else given
+            if isinstance(given, Secret)
+            else str(given)
+            for name, given in value.items()
+        }
+
+    @field_validator("settings")
+    @classmethod
+    def _not_ours(cls, value: Mapping[str, Secret]) -> Mapping[str, Secret]:
+        taken = sorted(_OURS & value.keys())
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: the sink sets it itself")
+        return value
+
+    def build(self) -> KafkaSink:
+        """The sink, not open yet."""
+        from penstock.sinks.kafka.sink import KafkaSink
+
+        return KafkaSink(self)

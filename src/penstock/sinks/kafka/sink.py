@@ -1,0 +1,128 @@
+"""The ``kafka`` sink's asynchronous face; the work is done in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from penstock.errors import ConfigError, PenstockError, SinkUnavailableError
+from penstock.model import Batch, Checkpoint, Mark
+from penstock.ports import Context, Finding
+from penstock.sinks.kafka.checkpoints import Memory, topic_of
+from penstock.sinks.kafka.session import Session, settings
+from penstock.sinks.kafka.topics import Topics
+
+if TYPE_CHECKING:
+    from penstock.sinks.kafka.config import Kafka
+
+T = TypeVar("T")
+
+
+class KafkaSink:
+    """Writes records with an idempotent producer; the order of each key is kept.
+
+    Without transactions a crash or a lost broker may repeat records, never lose or reorder them
+    beyond that. With them, each flush commits the records together with the checkpoint, and a
+    producer of another copy of the pipeline is fenced.
+    """
+
+    def __init__(self, config: Kafka) -> None:
+        self._config = config
+        self.stores_checkpoints = config.transactions
+        self._session: Session | None = None
+        self._memory = Memory()
+        self._thread: ThreadPoolExecutor | None = None
+        self._stop = threading.Event()
+
+    async def open(self, context: Context) -> None:
+        """Connect; with transactions, fence other producers and read the checkpoints.
+
+        Raises SinkUnavailableError when no broker answers, SinkError when it refuses us,
+        FencedError when another copy wrote since this sink last did.
+        """
+        if context.format is None:
+            raise ConfigError(f"the sink for {self._config.brokers} has no format")
+        await self.close()
+        stop = self._stop = threading.Event()
+        self._thread = ThreadPoolExecutor(1, f"penstock-{context.component or 'kafka'}")
+
+        def connect() -> None:
+            self._session = Session(self._config, context, self._memory, stop.is_set)
+
+        await self._do(connect)
+
+    async def resume(self, stream: str) -> Checkpoint | None:
+        """The checkpoint that was committed with the stream's records."""
+        place = self._memory.seen.get(stream)
+        return None if place is None else place.checkpoint
+
+    async def write(self, batch: Batch) -> None:
+        """Hand the batch's records to the producer; waits while its queue is full."""
+        session = self._opened()
+        await self._do(lambda: session.write(batch))
+
+    async def flush(self) -> Mark | None:
+        """Wait until all brokers that must have the records have them, and commit."""
+        return await self._do(self._opened().flush)
+
+    async def close(self) -> None:
+        """Give up what was not flushed and disconnect."""
+        self._stop.set()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+
+        def disconnect() -> None:
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, disconnect)
+        finally:
+            thread.shutdown(wait=False)
+
+    async def check(self, context: Context) -> list[Finding]:
+        """Whether a broker answers and lets us in."""
+
+        def look() -> None:
+            said: list[str] = []
+            made = settings(self._config, lambda error: said.append(error.str()))
+            try:
+                Topics(made, self._config).known(10.0)
+            except PenstockError as error:
+                error.message += "".join(f"; {text}" for text in said[-1:])
+                raise
+
+        try:
+            await asyncio.to_thread(look)
+        except PenstockError as error:
+            return [Finding("error", error.message, error.hint, error.code)]
+        return []
+
+    async def teardown(self, context: Context) -> list[str]:
+        """Forget the checkpoints; the records stay."""
+        if not self._config.transactions:
+            return []
+        topic = topic_of(context.pipeline, context.component)
+
+        def forget() -> bool:
+            return Topics(settings(self._config, lambda error: None), self._config).delete(topic)
+
+        return [f"topic {topic}"] if await asyncio.to_thread(forget) else []
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise SinkUnavailableError("the kafka sink is not open")
+        return self._session
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        assert self._thread is not None
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except asyncio.CancelledError:
+            self._stop.set()
+            raise
