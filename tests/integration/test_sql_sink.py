@@ -586,7 +586,7 @@ def test_teardown_forgets_the_checkpoints_only(database: str) -> None:
 
 
 def test_a_deferrable_key_shifts_within_one_statement(database: str) -> None:
-    full = Table("public", "t", T.columns, ("id",), "full")
+    full = Table("public", "t", T.columns, ("id",), "full", key_deferrable=True)
 
     def shift(i: int) -> Change:
         before, after = ((str(n).encode(), f"v{i}".encode(), None) for n in (i, i + 1))

@@ -73,6 +73,7 @@ def dump_table(table: Table) -> dict[str, Any]:
         "identity": table.identity,
         "as_of": table.as_of,
         "oid": table.oid,
+        "key_deferrable": table.key_deferrable,
     }
 
 
@@ -90,6 +91,7 @@ def load_table(data: dict[str, Any]) -> Table:
         data["identity"],
         data["as_of"],
         data["oid"],
+        data["key_deferrable"],
     )
 
 

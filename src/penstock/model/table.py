@@ -135,6 +135,7 @@ class Table:
     as_of: where the catalog's facts (key, nullability, defaults) were read; None when they
         came with the stream itself.
     oid: the source's number of the table, 0 where it has none.
+    key_deferrable: whether two rows may have one key for a moment, inside a transaction.
     """
 
     schema: str
@@ -144,6 +145,7 @@ class Table:
     identity: Identity = "default"
     as_of: str | None = field(default=None, compare=False)
     oid: int = 0
+    key_deferrable: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -14,6 +14,7 @@ TEXT = Type("text", Kind.TEXT, "text")
 COLUMNS = (Column("id", TEXT), Column("v", TEXT), Column("big", TEXT))
 TABLE = Table("public", "t", COLUMNS, ("id",))
 FULL = Table("public", "t", COLUMNS, ("id",), "full")
+DEFERRABLE = Table("public", "t", COLUMNS, ("id",), "full", key_deferrable=True)
 KEYLESS = Table("public", "t", COLUMNS, (), "full")
 ORIGIN = Origin("0/1")
 
@@ -28,12 +29,12 @@ def insert(row: Row, table: Table = TABLE) -> Change:
 def update(row: Row, old: Row | None = None, table: Table = TABLE) -> Change:
     """An update; ``old`` is the old row, which only FULL shows whole."""
     key = old[:1] if old is not None and old[0] != row[0] else None
-    before = old if table is FULL else None
+    before = old if table.identity == "full" else None
     return Change("update", table, ORIGIN, 0, before, row, None, key)
 
 
 def delete(row: Row, table: Table = TABLE) -> Change:
-    if table is FULL:
+    if table.identity == "full":
         return Change("delete", table, ORIGIN, 0, row)
     return Change("delete", table, ORIGIN, 0, None, None, row[:1])
 
@@ -109,14 +110,28 @@ def test_a_deferrable_key_may_be_held_twice_for_a_moment() -> None:
     """UPDATE t SET id = id + 1, and then a swap, in one statement each."""
     a, b, c = row("1", "a"), row("2", "b"), row("3", "c")
     shifted = [
-        update(row("2", "a"), a, FULL),
-        update(row("3", "b"), b, FULL),
-        update(row("4", "c"), c, FULL),
+        update(row("2", "a"), a, DEFERRABLE),
+        update(row("3", "b"), b, DEFERRABLE),
+        update(row("4", "c"), c, DEFERRABLE),
     ]
     expected = rows(row("2", "a"), row("3", "b"), row("4", "c"))
-    assert replay(shifted, rows(a, b, c), FULL) == expected
-    swapped = [update(row("2", "a"), a, FULL), update(row("1", "b"), b, FULL)]
-    assert replay(swapped, rows(a, b), FULL) == rows(row("2", "a"), row("1", "b"))
+    assert replay(shifted, rows(a, b, c), DEFERRABLE) == expected
+    swapped = [update(row("2", "a"), a, DEFERRABLE), update(row("1", "b"), b, DEFERRABLE)]
+    assert replay(swapped, rows(a, b), DEFERRABLE) == rows(row("2", "a"), row("1", "b"))
+
+
+def test_a_row_may_come_before_the_one_whose_key_it_takes_has_gone() -> None:
+    old, new = row("1", "old"), row("1", "new")
+    moved = [insert(new, DEFERRABLE), update(row("2", "old"), old, DEFERRABLE)]
+    assert replay(moved, rows(old), DEFERRABLE) == rows(new, row("2", "old"))
+    left = [insert(new, DEFERRABLE), delete(new, DEFERRABLE)]
+    assert replay(left, rows(old), DEFERRABLE) == rows(old)
+    kept = [
+        insert(new, DEFERRABLE),
+        update(row("1", "older"), old, DEFERRABLE),
+        delete(new, DEFERRABLE),
+    ]
+    assert replay(kept, rows(old), DEFERRABLE) == rows(row("1", "older"))
 
 
 def test_a_row_that_moved_and_moves_on_leaves_nothing_behind_under_full() -> None:
@@ -180,3 +195,45 @@ def test_folding_changes_nothing(start: set[str], acts: list, table: Table) -> N
             source[other] = (*other, b"%d" % number, big)
             changes.append(update((*other, b"%d" % number, shown), old, table))
     assert replay(changes, target, table) == source
+
+
+STEPS = st.tuples(
+    st.sampled_from(["insert", "update", "move", "delete", "apply"]),
+    st.integers(0, 9),
+    st.sampled_from("1234"),
+)
+
+
+@given(st.sets(st.sampled_from("1234")), st.lists(st.lists(STEPS, max_size=8), max_size=4))
+def test_keys_that_are_unique_at_the_end_only(
+    start: set[str],
+    transactions: list[list[tuple[str, int, str]]],
+) -> None:
+    """Transactions that may hold a key twice on their way; those that end so are none."""
+    table = [row(key, "start") for key in sorted(start)]
+    target, net = rows(*table), Net(DEFERRABLE)
+    for number, steps in enumerate(transactions):
+        held, changes = list(table), []
+        for place, (act, choice, key) in enumerate(steps):
+            new = row(key, f"{number}.{place}")
+            if act == "insert":
+                held.append(new)
+                changes.append(insert(new, DEFERRABLE))
+            elif held and act != "apply":
+                old = held.pop(choice % len(held))
+                if act == "delete":
+                    changes.append(delete(old, DEFERRABLE))
+                    continue
+                new = new if act == "move" else (old[0], *new[1:])
+                held.append(new)
+                changes.append(update(new, old, DEFERRABLE))
+        if len({r[0] for r in held}) < len(held):
+            continue
+        table = held
+        for change in changes:
+            assert net.add(change)
+        net.end_transaction()
+        if ("apply", 0, "1") in steps:
+            apply(net, target)
+    apply(net, target)
+    assert target == rows(*table)

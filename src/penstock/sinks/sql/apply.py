@@ -66,7 +66,7 @@ class Applier:
         ----------
         new: whether none of them can be in the target.
         """
-        if not self._net.settled:
+        if not (new or self._net.passable):
             for change in load.changes():
                 self.change(change)
             return

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from penstock.errors import SchemaError, SinkError
 from penstock.model import UNCHANGED, Change, Raw, Table
+from penstock.sinks.sql.holders import Holders
 
 Values: TypeAlias = tuple[Raw, ...]
 
@@ -29,25 +30,29 @@ class Net:
         self.definition = definition
         self.rows: dict[Values, Values | None] = {}
         self.appended: list[Sequence[Raw]] = []
-        self._full = definition.identity == "full"
-        self._arrived: dict[Values, Values] = {}
+        self._holders: Holders | None = None
+        if definition.key_deferrable and definition.identity == "full":
+            self._holders = Holders(self.rows)
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.appended)
 
     def clear(self) -> None:
         """Forget what is to be done."""
+        if self._holders is not None:
+            self._holders.applied()
         self.rows.clear()
         self.appended.clear()
 
     @property
-    def settled(self) -> bool:
-        """Whether each key is held by one row, so that the next changes need not be folded in."""
-        return not self._arrived
+    def passable(self) -> bool:
+        """Whether new rows may go to the target without being folded in."""
+        return self._holders is None
 
     def end_transaction(self) -> None:
         """A source transaction ended: each key is held by one row again."""
-        self._arrived.clear()
+        if self._holders is not None:
+            self._holders.clear()
 
     def add(self, change: Change[Any]) -> bool:
         """Fold a change in.
@@ -63,17 +68,17 @@ class Net:
             return True
         key = change.key_values
         assert key is not None
+        if self._holders is not None and change.operation != "read":
+            self._hold(self._holders, key, change)
+            return True
         if change.operation == "delete":
-            if not self._is_overtaken(key, change):
-                self.rows[key] = None
+            self.rows[key] = None
             return True
         values = change.values_after
         assert values is not None
         row = tuple(values)
         if change.key_old is not None and (old := tuple(change.key_old)) != key:
-            return self._move(old, key, row, change)
-        if self._is_overtaken(key, change, row):
-            return True
+            return self._move(old, key, row)
         if UNCHANGED in row and key in self.rows:
             pending = self.rows[key]
             if pending is None:
@@ -93,36 +98,23 @@ class Net:
             )
         self.appended.append(change.values_after)
 
-    def _move(self, old: Values, key: Values, row: Values, change: Change[Any]) -> bool:
+    def _move(self, old: Values, key: Values, row: Values) -> bool:
         if UNCHANGED in row:
             pending = self.rows.get(old)
             if pending is None and old in self.rows:
                 raise drift(self.definition, old)
             if pending is None or UNCHANGED in (row := _fill(row, pending)):
                 return False
-        if not self._is_overtaken(old, change):
-            self.rows[old] = None
+        self.rows[old] = None
         self.rows[key] = row
-        if self._full:
-            self._arrived[key] = row
         return True
 
-    def _is_overtaken(self, key: Values, change: Change[Any], row: Values | None = None) -> bool:
-        """Whether a change is of a row whose key another row has taken over already.
-
-        A deferrable key may be held by two rows for a moment (``SET id = id + 1``); such tables
-        are captured with REPLICA IDENTITY FULL, whose old image tells the two apart.
-        """
-        arrived = self._arrived.get(key)
-        if arrived is None:
-            return False
-        if change.values_before is not None and tuple(change.values_before) != arrived:
-            return True
-        if row is None:
-            del self._arrived[key]
-        else:
-            self._arrived[key] = row
-        return False
+    def _hold(self, holders: Holders, key: Values, change: Change[Any]) -> None:
+        before, after = change.values_before, change.values_after
+        if before is not None:
+            holders.leave(key if change.key_old is None else tuple(change.key_old), tuple(before))
+        if after is not None:
+            holders.take(key, tuple(after))
 
 
 def _fill(row: Values, older: Values) -> Values:

@@ -186,6 +186,12 @@ def relation_facts(connection: Connection, relation: Relation) -> RelationFacts:
             for name, nullable, default, generated in columns
         },
         types=types(connection, {column.type_oid for column in relation.columns}),
+        deferrable=rows(
+            connection,
+            "SELECT NOT indimmediate FROM pg_index WHERE indrelid = %s AND indisprimary",
+            relation.oid,
+        )
+        == [(True,)],
     )
 
 

@@ -47,6 +47,7 @@ class RelationFacts:
         there is none.
     columns: facts by column name.
     types: types that are not built in, by OID.
+    deferrable: whether the primary key is checked at a statement's or a transaction's end only.
     """
 
     as_of: str
@@ -54,6 +55,7 @@ class RelationFacts:
     identity_index: tuple[str, ...] = ()
     columns: Mapping[str, ColumnFacts] = field(default_factory=lambda: MappingProxyType({}))
     types: Mapping[int, Type] = field(default_factory=lambda: MappingProxyType({}))
+    deferrable: bool = False
 
 
 def same_shape(relation: Relation, table: Table) -> bool:
@@ -90,6 +92,7 @@ def make_table(relation: Relation, facts: RelationFacts, previous: Table | None)
         IDENTITIES[relation.identity],
         facts.as_of,
         relation.oid,
+        key_deferrable=relation.identity in "fn" and facts.deferrable,
     )
 
 
