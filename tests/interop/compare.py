@@ -1,113 +1,220 @@
-"""Compares our records with Debezium's, field by field."""
+"""Compares our records with Debezium's, field by field.
+
+What may differ is said here, by its place, and nowhere else: when a record was made, where in the
+log it is read, which product made it, and the order of a snapshot's rows and of a map's pairs.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from tests.interop.capture import PREFIX, SENTINEL, Told, payload
+from penstock.formats.debezium.options import ID_HEADER
+from tests.interop.capture import PREFIX, Told, payload
 
-VARYING: Final = {"ts_ms", "ts_us", "ts_ns", "lsn", "txId", "sequence", "version"}
-"""Fields of which a comparer must tolerate any value of the right type."""
-
-OURS: Final = "penstock.id"
-VARYING_HEADERS: Final = {"__debezium.context.runId"}
+Path = tuple[str | int, ...]
+_ABSENT: Final = "<absent>"
 
 
-_MARKERS: Final = {"first": "first_in_data_collection", "last": "last_in_data_collection"}
-"""Which table comes first or last in a snapshot is nobody's promise."""
+class Difference(NamedTuple):
+    """One place where the records differ: the topic, the record's number in it, the path to the
+    field, and both values."""
+
+    topic: str
+    number: int
+    path: Path
+    theirs: Any
+    ours: Any
+
+    @property
+    def field(self) -> str:
+        """The path as text."""
+        return ".".join(map(str, self.path))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic}[{self.number}].{self.field}: {_short(self.theirs)} of Debezium, "
+            f"{_short(self.ours)} of ours"
+        )
 
 
-def differences(theirs: Sequence[Told], ours: Sequence[Told]) -> list[str]:
-    """What differs, as text; topics compared each in its order, a snapshot's rows by key."""
-    found: list[str] = []
+def differences(theirs: Sequence[Told], ours: Sequence[Told]) -> list[Difference]:
+    """What differs; topics compared each in its order, a snapshot's rows by key."""
+    found: list[Difference] = []
     left, right = _by_topic(theirs), _by_topic(ours)
     for topic in sorted(left.keys() | right.keys()):
         a, b = left[topic], right[topic]
         if len(a) != len(b):
-            found.append(f"{topic}: {len(a)} records of Debezium, {len(b)} of ours")
+            found.append(Difference(topic, min(len(a), len(b)), ("records",), len(a), len(b)))
         for n, (one, other) in enumerate(zip(a, b, strict=False)):
-            where = f"{topic}[{n}]"
-            found += _compare(f"{where}.key", one["key"], other["key"])
-            found += _compare(f"{where}.value", one["value"], other["value"])
-            found += _headers(where, one["headers"], other["headers"])
+            for path, want, got in _records(topic, one, other):
+                found.append(Difference(topic, n, path, want, got))
     return found
 
 
-def markers(records: Sequence[Told]) -> list[str]:
-    """Where the rows of a snapshot stand in it, in order."""
-    values = (payload(record["value"]) for record in records)
-    return [value["source"]["snapshot"] for value in values if value and value.get("op") == "r"]
+def misplaced(records: Sequence[Told]) -> list[str]:
+    """Rows of a snapshot whose marker is not that of their place in it."""
+    rows = [r for r in records if (payload(r["value"]) or {}).get("op") == "r"]
+    wrong = []
+    for n, row in enumerate(rows):
+        begins = n == 0 or rows[n - 1]["topic"] != row["topic"]
+        ends = n + 1 == len(rows) or rows[n + 1]["topic"] != row["topic"]
+        if n + 1 == len(rows):
+            place = "last"
+        elif n == 0:
+            place = "first"
+        elif ends:
+            place = "last_in_data_collection"
+        else:
+            place = "first_in_data_collection" if begins else "true"
+        marker = payload(row["value"])["source"]["snapshot"]
+        if marker != place:
+            wrong.append(f"{row['topic']}, row {n}: {marker} instead of {place}")
+    return wrong
 
 
 def _by_topic(records: Sequence[Told]) -> dict[str, list[Told]]:
     topics: dict[str, list[Told]] = defaultdict(list)
     for record in records:
-        if record["topic"] != f"{PREFIX}.public.{SENTINEL}":
-            topics[record["topic"]].append(record)
+        topics[record["topic"]].append(record)
     for told in topics.values():
         read = [r for r in told if (payload(r["value"]) or {}).get("op") == "r"]
-        read.sort(key=lambda r: json.dumps(r["key"]))
+        read.sort(key=lambda r: json.dumps(r["key"] or payload(r["value"])["after"]))
         told[: len(read)] = read
     return topics
 
 
-def _headers(where: str, theirs: dict[str, Any], ours: dict[str, str]) -> Iterator[str]:
+_Found = Iterator[tuple[Path, Any, Any]]
+
+
+def _records(topic: str, theirs: Told, ours: Told) -> _Found:
+    for part in ("key", "value"):
+        want, got = _plain(theirs[part]), _plain(ours[part])
+        for path, one, other in _unequal((part,), want, got):
+            if not _may_differ(topic, path, one, other, want):
+                yield path, one, other
+    yield from _headers(theirs["headers"], ours["headers"])
+
+
+def _headers(theirs: Mapping[str, Any], ours: Mapping[str, str]) -> _Found:
     """Connect's default converter writes texts bare and structs as JSON, as we do; the embedded
     engine, all as JSON with schemas."""
-    mine = {name: value for name, value in ours.items() if name != OURS}
-    for name in sorted(theirs.keys() | mine.keys()):
-        if name not in mine or name not in theirs:
-            yield f"{where}.headers.{name}: {'missing' if name in theirs else 'ours alone'}"
-        elif name not in VARYING_HEADERS:
-            want = payload(theirs[name])
-            got = json.loads(mine[name]) if isinstance(want, dict) else mine[name]
-            if want != got:
-                yield f"{where}.headers.{name}: {want!r} of Debezium, {got!r} of ours"
+    assert ID_HEADER in ours
+    for name in sorted((theirs.keys() | ours.keys()) - {ID_HEADER}):
+        want, got = payload(theirs.get(name, _ABSENT)), ours.get(name, _ABSENT)
+        if isinstance(want, dict) and got is not _ABSENT:
+            got = json.loads(got)
+        if name == "__debezium.context.runId" and _ABSENT not in (want, got):
+            continue
+        yield from _unequal(("headers", name), want, got)
 
 
-def _compare(where: str, theirs: Any, ours: Any) -> Iterator[str]:
-    name = where.rpartition(".")[2]
-    if name == "data_collection" and ours == "" and "LogicalDecodingMessageId@" in str(theirs):
-        return  # a message is of no table, for which Debezium prints a Java object
-    if name == "snapshot":
-        theirs, ours = (_MARKERS.get(str(marker), marker) for marker in (theirs, ours))
-    if name in VARYING and ".source." in where + "." and _alike(theirs, ours):
-        return
-    if name in ("ts_ms", "ts_us", "ts_ns", "id") and _alike(theirs, ours):
-        return
+def _unequal(path: Path, theirs: Any, ours: Any) -> _Found:
+    """Where two values differ, and how."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key in sorted(theirs.keys() | ours.keys()):
-            if key not in theirs or key not in ours:
-                yield f"{where}.{key}: {'missing' if key in theirs else 'ours alone'}"
-            else:
-                yield from _compare(f"{where}.{key}", theirs[key], ours[key])
-    elif name == "vector" and isinstance(theirs, list) and isinstance(ours, list):
-        if sorted(theirs) != sorted(ours):  # a map, whose order is nobody's promise
-            yield f"{where}: {_short(theirs)} of Debezium, {_short(ours)} of ours"
+            yield from _unequal((*path, key), theirs.get(key, _ABSENT), ours.get(key, _ABSENT))
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         for n, (one, other) in enumerate(zip(theirs, ours, strict=True)):
             label = one.get("field", n) if isinstance(one, dict) else n
-            yield from _compare(f"{where}.{label}", one, other)
-    elif not (theirs == ours and isinstance(theirs, type(ours))) and not _same_real(theirs, ours):
-        yield f"{where}: {_short(theirs)} of Debezium, {_short(ours)} of ours"
+            yield from _unequal((*path, label), one, other)
+    elif type(theirs) is not type(ours) or theirs != ours:
+        yield path, theirs, ours
 
 
-def _alike(theirs: Any, ours: Any) -> bool:
-    return ours is None or theirs is None or isinstance(theirs, type(ours))
+def _plain(told: Any) -> Any:
+    """The same with what JSON cannot tell apart made equal: a map's pairs in order, a ``float`` as
+    those 32 bits."""
+    if isinstance(told, dict) and told.keys() == {"schema", "payload"}:
+        return {"schema": told["schema"], "payload": _value(told["schema"], told["payload"])}
+    return {"payload": told}
 
 
-def _same_real(theirs: Any, ours: Any) -> bool:
-    """Whether two texts of a ``real`` are the same float4."""
-    if not (isinstance(theirs, float) and isinstance(ours, float)):
-        return False
-    try:
-        return struct.pack("f", theirs) == struct.pack("f", ours)
-    except OverflowError:
-        return False
+def _value(schema: Any, value: Any) -> Any:
+    if value is None or schema is None:
+        return value
+    if schema["type"] == "struct":
+        by_name = {field["field"]: field for field in schema["fields"]}
+        return {name: _value(by_name[name], part) for name, part in value.items()}
+    if schema["type"] == "array":
+        return [_value(schema["items"], part) for part in value]
+    if schema["type"] == "map" and isinstance(value, list):
+        return sorted(value)
+    if schema["type"] == "float" and isinstance(value, float) and abs(value) < 3.5e38:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    return value
+
+
+# -- what may differ
+
+_Check = Callable[[Any, Any], bool]
+
+
+def _numbers(theirs: Any, ours: Any) -> bool:
+    return type(theirs) is int and type(ours) is int
+
+
+def _texts(theirs: Any, ours: Any) -> bool:
+    return isinstance(theirs, str) and isinstance(ours, str)
+
+
+def _positions(theirs: Any, ours: Any) -> bool:
+    """``["<commit or null>","<lsn>"]``."""
+    shapes = [[type(part) for part in json.loads(text)] for text in (theirs, ours)]
+    return len(shapes[0]) == len(shapes[1]) == 2 and shapes[0][1] is shapes[1][1] is str
+
+
+def _same_transaction(theirs: Any, ours: Any) -> bool:
+    """``<txid>:<lsn>``, of which the position differs even among Debezium's own records."""
+    return bool(theirs.partition(":")[0] == ours.partition(":")[0])
+
+
+def _neighbours(theirs: Any, ours: Any) -> bool:
+    """Which table comes first or last in a snapshot is nobody's promise; :func:`misplaced` checks
+    that some do."""
+    tables = {"first": "first_in_data_collection", "last": "last_in_data_collection"}
+    return bool(tables.get(theirs, theirs) == tables.get(ours, ours))
+
+
+_ALWAYS: Final[Mapping[Path, _Check]] = {
+    ("value", "payload", "ts_ms"): _numbers,
+    ("value", "payload", "ts_us"): _numbers,
+    ("value", "payload", "ts_ns"): _numbers,
+    ("value", "payload", "source", "version"): _texts,
+    ("value", "payload", "source", "lsn"): _numbers,
+    ("value", "payload", "source", "sequence"): _positions,
+    ("value", "payload", "transaction", "id"): _same_transaction,
+}
+_IN_SNAPSHOTS: Final[Mapping[Path, _Check]] = {
+    ("value", "payload", "source", "ts_ms"): _numbers,
+    ("value", "payload", "source", "ts_us"): _numbers,
+    ("value", "payload", "source", "ts_ns"): _numbers,
+    ("value", "payload", "source", "snapshot"): _neighbours,
+}
+_OUTSIDE_TRANSACTIONS: Final[Mapping[Path, _Check]] = {
+    ("value", "payload", "source", name): _numbers for name in ("ts_ms", "ts_us", "ts_ns")
+}
+_OF_TRANSACTIONS: Final[Mapping[Path, _Check]] = {
+    ("key", "payload", "id"): _same_transaction,
+    ("value", "payload", "id"): _same_transaction,
+}
+
+
+def _may_differ(topic: str, path: Path, theirs: Any, ours: Any, record: Any) -> bool:
+    if topic == f"{PREFIX}.transaction":
+        check = _OF_TRANSACTIONS.get(path)
+    else:
+        check = _ALWAYS.get(path)
+        value = record["payload"]
+        if check is None and isinstance(value, dict) and "source" in value:
+            if value["op"] == "r":
+                check = _IN_SNAPSHOTS.get(path)
+            elif value["source"]["txId"] is None:
+                check = _OUTSIDE_TRANSACTIONS.get(path)
+    return check is not None and check(theirs, ours)
 
 
 def _short(value: Any) -> str:

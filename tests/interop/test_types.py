@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -11,25 +10,10 @@ import pytest
 from penstock.embedded.server import Server
 from tests.interop import workload
 from tests.interop.capture import captured
-from tests.interop.compare import differences
+from tests.interop.compare import Difference, differences, misplaced
+from tests.interop.remaining import stale, unexplained
 from tests.support.postgres import execute, fresh_database
 from tools.servers import versions
-
-KNOWN: Final[Mapping[str, str]] = {
-    "name": "Debezium's stream has null for every `name`, its snapshot the value",
-    "integer[]": "of arrays with several dimensions Debezium has nulls",
-    "int2vector": "Debezium has an empty array",
-    "timetz[]": "Debezium loses the fraction",
-    "numeric(5,-2)": "as text, Debezium adds 2046 zeros",
-    "timestamp": "as ISO text, Debezium turns the infinities into moments",
-    **dict.fromkeys(
-        ("box", "circle", "line", "lseg", "path", "polygon"),
-        "where they are asked for, Debezium has Java's spelling of the server's numbers",
-    ),
-    "date": "Debezium's snapshot counts BC by the Julian calendar, and has another infinity than "
-    "its stream",
-}
-"""Where we give a value that Debezium loses or gives in two ways."""
 
 EXTENSIONS: Final = {
     "15": ("citext", "hstore", "isn", "ltree", "xml"),
@@ -86,11 +70,14 @@ def test_all_types_are_told_as_debezium_tells_them(
             ["TRUNCATE types", *rows, *defaults],
             **FAMILIES[family],
         )
-    columns = {column: type for type, column in workload.names(types).items()}
+    types_of = {column: type for type, column in workload.names(types).items()}
+
+    def column(difference: Difference) -> str | None:
+        path = difference.path
+        named = difference.topic.endswith(".types") and path[:3] == ("value", "payload", "after")
+        return types_of.get(str(path[3])) if named else None
+
     found = differences(theirs, ours)
-    assert "\n".join(text for text in found if _type(text, columns) not in KNOWN) == ""
-
-
-def _type(difference: str, columns: Mapping[str, str]) -> str | None:
-    found = re.match(r"\S+\.types\S+\.payload\.after\.(c\d+)", difference)
-    return columns[found[1]] if found else None
+    assert "\n".join(unexplained(found, column)) == ""
+    assert misplaced(theirs) == misplaced(ours) == []
+    assert stale(found, family, column) == []

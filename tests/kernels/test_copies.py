@@ -45,6 +45,7 @@ def results(decoder: CopyDecoder, feeds: Iterable[tuple[Payloads, Checkpoint | N
 def compare(arity: int, blocks: list[list[bytes]], *, binary: bool = False) -> list[Any]:
     """Feed both, the native one also what it takes besides; what came of it."""
     options: Any = {"at": 0x1000, "database": "shop", "projection": None, "binary": binary}
+    options |= {"first": True, "last": False}
     ends = [None] * (len(blocks) - 1) + [END]
     python = PythonCopyDecoder(table(arity), 7, **options)
     native = NativeCopyDecoder(table(arity), 7, **options)

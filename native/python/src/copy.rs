@@ -19,6 +19,7 @@ use crate::shape::Shape;
 /// stream, attempt: which snapshot it is.
 /// at: all that the rows show was committed before.
 /// binary: whether the rows come in binary format.
+/// first, last: whether it is the first or the last of the tables that are copied now.
 /// projection: a `penstock.model.projection.Projection` that makes rows of the shape out of those
 ///     that come.
 #[pyclass(module = "penstock_native")]
@@ -30,7 +31,7 @@ pub struct Copy {
 #[pymethods]
 impl Copy {
     #[new]
-    #[pyo3(signature = (shape, *, stream, database, attempt, at, binary, projection=None))]
+    #[pyo3(signature = (shape, *, stream, database, attempt, at, binary, first=false, last=false, projection=None))]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn new(
         py: Python<'_>,
@@ -40,10 +41,13 @@ impl Copy {
         attempt: u32,
         at: u64,
         binary: bool,
+        first: bool,
+        last: bool,
         projection: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let format = if binary { Format::Binary } else { Format::Text };
         let mut inner = copy::Copy::new(stream, database, &shape.inner, attempt, at, format);
+        inner.stands(first, last);
         if let Some(projection) = projection {
             inner.project(compiled(projection)?);
         }

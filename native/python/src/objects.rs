@@ -162,16 +162,21 @@ impl Events {
                 }
                 model.transaction_end.call1(py, (origin, found))
             }
-            Event::SnapshotBegin { table, attempt } => model
+            Event::SnapshotBegin {
+                table,
+                attempt,
+                first,
+            } => model
                 .snapshot_begin
-                .call1(py, (self.table(table)?, attempt)),
+                .call1(py, (self.table(table)?, attempt, first)),
             Event::SnapshotEnd {
                 table,
                 attempt,
                 rows,
+                last,
             } => model
                 .snapshot_end
-                .call1(py, (self.table(table)?, attempt, rows)),
+                .call1(py, (self.table(table)?, attempt, rows, last)),
         }
     }
 

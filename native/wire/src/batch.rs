@@ -160,14 +160,18 @@ pub enum Event {
         from: u32,
         counts: u32,
     },
+    /// `first` where no other table's snapshot came before it now.
     SnapshotBegin {
         table: u32,
         attempt: u32,
+        first: bool,
     },
+    /// `last` where no other table's snapshot follows it now.
     SnapshotEnd {
         table: u32,
         attempt: u32,
         rows: u64,
+        last: bool,
     },
 }
 

@@ -34,6 +34,8 @@ pub struct Copy {
     origin: Origin,
     attempt: u32,
     format: Format,
+    first: bool,
+    last: bool,
     begun: bool,
     rows: u64,
 }
@@ -59,6 +61,8 @@ impl Copy {
             },
             attempt,
             format,
+            first: false,
+            last: false,
             begun: false,
             rows: 0,
         }
@@ -67,6 +71,11 @@ impl Copy {
     /// Make rows of the table out of those that come.
     pub fn project(&mut self, projection: Projection) {
         self.projection = Some(projection);
+    }
+
+    /// Say whether it is the first or the last of the tables that are copied now.
+    pub fn stands(&mut self, first: bool, last: bool) {
+        (self.first, self.last) = (first, last);
     }
 
     /// How many rows were read.
@@ -93,7 +102,12 @@ impl Copy {
         let attempt = self.attempt;
         if !self.begun {
             self.begun = true;
-            batch.events.push(Event::SnapshotBegin { table, attempt });
+            let first = self.first;
+            batch.events.push(Event::SnapshotBegin {
+                table,
+                attempt,
+                first,
+            });
         }
         for payload in payloads {
             match self.format {
@@ -107,11 +121,12 @@ impl Copy {
             .map_err(|error| error.table(&self.table.text))?;
         }
         if end {
-            let rows = self.rows;
+            let (rows, last) = (self.rows, self.last);
             batch.events.push(Event::SnapshotEnd {
                 table,
                 attempt,
                 rows,
+                last,
             });
         }
         Ok(batch)
@@ -354,14 +369,26 @@ mod tests {
     #[test]
     fn a_snapshot_begins_and_ends_once() {
         let mut copy = copy(1, Format::Text);
+        copy.stands(true, false);
         let first = copy.read(&[b"a\n", b"b\n"], false).unwrap();
         let last = copy.read(&[b"c\n"], true).unwrap();
         assert!(matches!(
             first.events[0],
-            Event::SnapshotBegin { attempt: 1, .. }
+            Event::SnapshotBegin {
+                attempt: 1,
+                first: true,
+                ..
+            }
         ));
         assert_eq!((first.events.len(), first.size), (3, 4));
-        assert!(matches!(last.events[1], Event::SnapshotEnd { rows: 3, .. }));
+        assert!(matches!(
+            last.events[1],
+            Event::SnapshotEnd {
+                rows: 3,
+                last: false,
+                ..
+            }
+        ));
         assert_eq!(last.last(), Some(("snapshot:public.t@1".into(), 2)));
     }
 }

@@ -139,7 +139,8 @@ class Snapshot:
         )
         for table in tables:
             progress.table = table.due.table.text
-            async for batch in self._rows(table, progress):
+            first, last = table is tables[0], table is tables[-1]
+            async for batch in self._rows(table, progress, first=first, last=last):
                 yield batch
             progress.tables_done += 1
 
@@ -154,7 +155,9 @@ class Snapshot:
         binary = self._binary and not inexact(shape.table, version)
         return _Table(due, shape, reader.cut(due.table), binary)
 
-    async def _rows(self, table: _Table, progress: Progress) -> AsyncIterator[Batch]:
+    async def _rows(
+        self, table: _Table, progress: Progress, *, first: bool, last: bool
+    ) -> AsyncIterator[Batch]:
         """One table's rows. A block is held back until the next is there, so that the last rows
         come with the end and the checkpoint."""
         self._hit(Failpoint.SNAPSHOT_BEGUN)
@@ -166,6 +169,8 @@ class Snapshot:
             database=plan.database,
             projection=self._projection_of(table.shape.table),
             binary=table.binary,
+            first=first,
+            last=last,
         )
         blocks = self._blocks(due.table)
         held: Payloads = []

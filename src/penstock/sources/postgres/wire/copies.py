@@ -81,8 +81,11 @@ class PythonCopyDecoder:
         database: str,
         projection: Projection | None,
         binary: bool,
+        first: bool = False,
+        last: bool = False,
     ) -> None:
         self.rows = 0
+        self._first, self._last = first, last
         self._read = _binary_rows(table) if binary else _text_rows(table)
         self._project = None if projection is None else projection.values
         table = table if projection is None else projection.table
@@ -104,7 +107,7 @@ class PythonCopyDecoder:
         events: list[Event] = []
         if not self._begun:
             self._begun = True
-            events.append(SnapshotBegin(table, self._attempt))
+            events.append(SnapshotBegin(table, self._attempt, self._first))
         rows = self._read(payloads)
         if self._project is not None:
             rows = map(self._project, rows)
@@ -120,7 +123,7 @@ class PythonCopyDecoder:
         self.rows += len(changes)
         last = Mark(origin.mark, self.rows - 1) if changes else None
         if end is not None:
-            events.append(SnapshotEnd(table, self._attempt, self.rows))
+            events.append(SnapshotEnd(table, self._attempt, self.rows, self._last))
         return EventBatch(snapshot_stream(table.text), events, last, end, size_of(payloads))
 
 
@@ -146,6 +149,8 @@ class NativeCopyDecoder:
         database: str,
         projection: Projection | None,
         binary: bool,
+        first: bool = False,
+        last: bool = False,
     ) -> None:
         module = kernel.native()
         self._native = module.Copy(
@@ -156,6 +161,8 @@ class NativeCopyDecoder:
             attempt=attempt,
             at=at,
             binary=binary,
+            first=first,
+            last=last,
         )
 
     @property
@@ -177,6 +184,8 @@ def make_copy_decoder(
     database: str,
     projection: Projection | None = None,
     binary: bool = False,
+    first: bool = False,
+    last: bool = False,
 ) -> CopyDecoder:
     """A decoder for one attempt to copy one table.
 
@@ -187,6 +196,16 @@ def make_copy_decoder(
     projection: what goes on of the table; None for all.
     binary: whether the rows come in binary format: only of tables whose types all have a binary
         form that is known (:func:`~penstock.sources.postgres.wire.binary.inexact`).
+    first, last: whether it is the first or the last of the tables that are copied now.
     """
     make = NativeCopyDecoder if kernel.kernel() == "native" else PythonCopyDecoder
-    return make(table, attempt, at=at, database=database, projection=projection, binary=binary)
+    return make(
+        table,
+        attempt,
+        at=at,
+        database=database,
+        projection=projection,
+        binary=binary,
+        first=first,
+        last=last,
+    )

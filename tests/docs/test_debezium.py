@@ -1,0 +1,22 @@
+"""The page of the format tells what the comparison with Debezium finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.formats.debezium import Debezium
+from tests.docs.tables import tables
+from tests.interop.remaining import REMAINING
+
+PAGE = Path(__file__).parents[2] / "docs" / "formats" / "debezium.md"
+
+
+def test_the_page_lists_what_differs() -> None:
+    _, _, rest = PAGE.read_text().partition("| where | Debezium | penstock |\n|---|---|---|\n")
+    listed = rest.partition("\n\n")[0].splitlines()
+    assert listed == [f"| {entry.what} | {entry.theirs} | {entry.ours} |" for entry in REMAINING]
+
+
+def test_the_page_lists_the_options() -> None:
+    (rows,) = [rows for header, rows in tables(PAGE.read_text()) if header[0] == "option"]
+    assert [name for name, *_ in rows] == [name for name in Debezium.model_fields if name != "type"]
