@@ -60,6 +60,7 @@ class ChangeFormat:
                 or event.key_new is not None
                 or event.key_old is not None
                 or event.part
+                or event.own_id
             ):
                 yield _general(event, compiled, frame)
                 continue
@@ -117,10 +118,12 @@ def _general(change: Change[Any], compiled: json.TableJson, frame: _Frame) -> Re
         after, unchanged = compiled.any_row(change.values_after)
     ordinal = b"%d" % change.ordinal + (b".%d" % change.part if change.part else b"")
     middle = frame.middle.replace(b"[]", orjson.dumps(unchanged), 1)
+    start = frame.start + ordinal
+    if change.own_id:
+        start = b'{"id":' + string(change.id)[:-1]
     value = b"".join(
         (
-            frame.start,
-            ordinal,
+            start,
             _OPERATION[change.operation],
             compiled.name,
             _KEY,

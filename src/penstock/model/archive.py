@@ -144,6 +144,7 @@ def dump_change(change: Change[Any]) -> dict[str, Any]:
         "old_key": _dump_values(change.key_old),
         "route": change.route,
         "headers": dict(change.headers),
+        "id": change.own_id,
     }
 
 
@@ -164,4 +165,5 @@ def load_change(data: dict[str, Any]) -> Change:
     change.part = data["part"]
     change.route = data["route"]
     change.headers = data["headers"]
+    change.own_id = data.get("id")
     return change

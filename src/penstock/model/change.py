@@ -149,6 +149,7 @@ class Change(Generic[T]):
         "operation",
         "ordinal",
         "origin",
+        "own_id",
         "part",
         "route",
         "typed_row",
@@ -178,6 +179,7 @@ class Change(Generic[T]):
         self.route: str | None = None
         self.headers: Mapping[str, str] = _NO_HEADERS
         self.part = 0
+        self.own_id: str | None = None
         self.typed_row: T | None = None
 
     @property
@@ -192,8 +194,10 @@ class Change(Generic[T]):
 
     @property
     def id(self) -> str:
-        """Stable text: the same change has the same id on every repeat."""
-        return f"{self.origin.mark}:{self.ordinal}" + (f".{self.part}" if self.part else "")
+        """Stable text: the same change has the same id on every repeat; the one that it came with
+        (``own_id``), where it was written by penstock before."""
+        id = self.own_id or f"{self.origin.mark}:{self.ordinal}"
+        return id + (f".{self.part}" if self.part else "")
 
     @property
     def transaction(self) -> Transaction | None:

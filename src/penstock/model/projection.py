@@ -218,6 +218,7 @@ class Projection:
             of(self.key_values, change.key_old),
         )
         made.part, made.route, made.headers = change.part, change.route, change.headers
+        made.own_id = change.own_id
         return made
 
 

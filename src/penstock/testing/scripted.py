@@ -118,6 +118,7 @@ def _placed(change: Change, origin: Origin, ordinal: int) -> Change:
         change.key_old,
     )
     placed.route, placed.headers, placed.part = change.route, change.headers, change.part
+    placed.own_id = change.own_id
     return placed
 
 

@@ -116,8 +116,10 @@ class DebeziumFormat:
             if operation == "read":
                 source = self._source(origin, rows, now, self._marker(events, i))
             end = ends[code]
-            part = f"{event.ordinal}.{event.part}" if event.part else str(event.ordinal)
-            headers = {**self._headers, **event.headers, ID_HEADER: prefix + part}
+            id = f"{prefix}{event.ordinal}"
+            if event.part or event.own_id:
+                id = event.id
+            headers = {**self._headers, **event.headers, ID_HEADER: id}
             topic = event.route or rows.topic
             after = event.values_after
             if (

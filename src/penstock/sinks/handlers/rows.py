@@ -115,6 +115,7 @@ class RowType:
             change.key_old,
         )
         typed.part, typed.route, typed.headers = change.part, change.route, change.headers
+        typed.own_id = change.own_id
         try:
             typed.typed_row = make(values)
         except DecodeError as error:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from penstock.model import Kind, Type
-from penstock.sources.postgres.wire import values
+from penstock.model import Kind, Type, values
 
 _K = Kind
 _BUILTIN: Final[dict[int, tuple[str, int, Kind, str]]] = {

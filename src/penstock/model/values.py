@@ -24,7 +24,7 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from penstock.model import Kind, Type
+from penstock.model.table import Kind, Type
 
 Parse: TypeAlias = Callable[[bytes], object]
 
