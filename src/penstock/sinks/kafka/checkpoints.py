@@ -7,18 +7,21 @@ with ``read_committed`` sees it to its end.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import orjson
 
-from penstock.errors import SinkError, SinkUnavailableError
+from penstock.errors import SinkError
 from penstock.model import Checkpoint, Mark
 from penstock.registry import driver
+from penstock.sinks.kafka.client import Cluster
+from penstock.sinks.kafka.deadline import SLICE
 from penstock.sinks.kafka.failures import explain, raised
 
-CONFIG: Final = {"cleanup.policy": "compact", "min.compaction.lag.ms": "0"}
+CONFIG: Final = {"cleanup.policy": "compact"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +45,33 @@ class Place:
 class Memory:
     """What a process remembers of its checkpoints from one connection to the next.
 
-    ``tried`` are places of a commit of which nobody knows whether it was done.
+    Attributes
+    ----------
+    writer: names the process.
+    seen: the places that were stored when we looked last.
+    tried: those of a commit of which nobody knows whether it was done.
+    batch: what the largest batch of records may be, in bytes.
     """
 
+    batch: int
     writer: str = field(default_factory=lambda: uuid4().hex)
-
     seen: dict[str, Place] = field(default_factory=dict)
     tried: dict[str, Place] = field(default_factory=dict)
     loaded: bool = False
 
-    def accept(self, found: dict[str, Place]) -> bool:
-        """Take over what is stored; False where another copy has written it."""
-        if self.loaded:
-            for stream in found.keys() | self.seen.keys():
-                place = found.get(stream)
-                if place != self.seen.get(stream) and place != self.tried.get(stream):
-                    return False
-        self.seen, self.tried, self.loaded = found, {}, True
-        return True
+    def explains(self, found: Mapping[str, Place]) -> bool:
+        """Whether all that is stored is ours, or was there before us."""
+        return not self.loaded or (
+            self.seen.keys() <= found.keys()
+            and all(
+                place in (self.seen.get(stream), self.tried.get(stream))
+                for stream, place in found.items()
+            )
+        )
+
+    def settle(self, found: Mapping[str, Place]) -> None:
+        """This is stored, and no commit is under way any more."""
+        self.seen, self.tried, self.loaded = dict(found), {}, True
 
 
 def topic_of(pipeline: str, sink: str) -> str:
@@ -77,36 +89,47 @@ def dump(stream: str, place: Place) -> tuple[bytes, bytes]:
     return stream.encode(), orjson.dumps(value)
 
 
-def load(settings: Mapping[str, Any], topic: str, timeout: float) -> dict[str, Place]:
+def load(cluster: Cluster, topic: str) -> dict[str, Place]:
     """All committed places. Raises SinkUnavailableError when the end is not reached in time."""
     confluent = driver("confluent_kafka", "kafka")
-    consumer = confluent.Consumer(
+    deadline = cluster.deadline()
+    what = f"cannot read topic {topic!r}"
+    consumer = cluster.client(
+        "confluent_kafka",
+        "Consumer",
         {
-            **settings,
+            **cluster.settings,
             "group.id": topic,  # required, and not used
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-        }
+            "fetch.wait.max.ms": 10,  # the end is told by an answer without records
+        },
     )
     places: dict[str, Place] = {}
     try:
+        with suppress(confluent.KafkaException):  # asked now, or by itself in a second
+            consumer.list_topics(topic, timeout=SLICE)
         consumer.assign([confluent.TopicPartition(topic, 0, confluent.OFFSET_BEGINNING)])
         while True:
-            message = consumer.poll(timeout)
+            message = consumer.poll(SLICE)
+            cluster.check()
             if message is None:
-                raise SinkUnavailableError(f"topic {topic!r} could not be read to its end")
+                if deadline.passed:
+                    raise cluster.away(what)
+                continue
             error = message.error()
             if error is None:
                 stream, place = _parse(topic, message.key(), message.value())
                 places[stream] = place
+                deadline.renew()
             elif error.code() == confluent.KafkaError._PARTITION_EOF:
                 return places
-            elif error.name() != "UNKNOWN_TOPIC_OR_PART":
-                raise explain(f"cannot read topic {topic!r}", error)
+            elif error.name() != "UNKNOWN_TOPIC_OR_PART":  # it was created just now
+                raise explain(what, error)
     except confluent.KafkaException as error:
-        raise raised(f"cannot read topic {topic!r}", error) from error
+        raise raised(what, error) from error
     finally:
         consumer.close()
 

@@ -20,8 +20,11 @@ _OURS: Final = {
     "delivery.report.only.error",
     "delivery.timeout.ms",
     "enable.idempotence",
+    "message.max.bytes",
+    "message.send.max.retries",
     "message.timeout.ms",
     "request.required.acks",
+    "retries",
     "transaction.timeout.ms",
     "transactional.id",
 }

@@ -42,7 +42,7 @@ def explain(what: str, error: Any) -> SinkError:
 
 
 def raised(what: str, exception: Exception) -> SinkError:
-    """Our error for a ``KafkaException``, or for what confluent-kafka raises of bad settings."""
+    """Our error for an exception of confluent-kafka."""
     confluent = driver("confluent_kafka", "kafka")
     found = exception.args[0] if exception.args else None
     if isinstance(found, confluent.KafkaError):

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 from penstock.errors import ConfigError, PenstockError, SinkUnavailableError
 from penstock.model import Batch, Checkpoint, Mark
 from penstock.ports import Context, Finding
-from penstock.sinks.kafka.checkpoints import Memory, topic_of
-from penstock.sinks.kafka.session import Session, settings
+from penstock.sinks.kafka import checkpoints
+from penstock.sinks.kafka.checkpoints import Memory
+from penstock.sinks.kafka.client import Cluster
+from penstock.sinks.kafka.producer import BATCH
+from penstock.sinks.kafka.session import Session
 from penstock.sinks.kafka.topics import Topics
+from penstock.sinks.kafka.transaction import PART_AFTER
 
 if TYPE_CHECKING:
     from penstock.sinks.kafka.config import Kafka
@@ -33,9 +37,11 @@ class KafkaSink:
         self._config = config
         self.stores_checkpoints = config.transactions
         self._session: Session | None = None
-        self._memory = Memory()
+        given = config.settings.get("batch.size")
+        self._memory = Memory(int(given.get_secret_value()) if given is not None else BATCH)
         self._thread: ThreadPoolExecutor | None = None
         self._stop = threading.Event()
+        self._due: asyncio.TimerHandle | None = None
 
     async def open(self, context: Context) -> None:
         """Connect; with transactions, fence other producers and read the checkpoints.
@@ -62,15 +68,25 @@ class KafkaSink:
     async def write(self, batch: Batch) -> None:
         """Hand the batch's records to the producer; waits while its queue is full."""
         session = self._opened()
+        if self._config.transactions and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(PART_AFTER, self._commit_part)
         await self._do(lambda: session.write(batch))
 
     async def flush(self) -> Mark | None:
-        """Wait until all brokers that must have the records have them, and commit."""
-        return await self._do(self._opened().flush)
+        """Wait until all brokers that must have the records have them; with transactions, commit.
+
+        Nothing is committed, and None returned, while a source transaction is incomplete.
+        """
+        session = self._opened()
+        mark = await self._do(session.flush)
+        if not session.open:
+            self._wait_no_more()
+        return mark
 
     async def close(self) -> None:
         """Give up what was not flushed and disconnect."""
         self._stop.set()
+        self._wait_no_more()
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -86,16 +102,14 @@ class KafkaSink:
             thread.shutdown(wait=False)
 
     async def check(self, context: Context) -> list[Finding]:
-        """Whether a broker answers and lets us in."""
+        """Whether a broker answers, lets us in, and has what cannot be made."""
 
         def look() -> None:
-            said: list[str] = []
-            made = settings(self._config, lambda error: said.append(error.str()))
-            try:
-                Topics(made, self._config).known(10.0)
-            except PenstockError as error:
-                error.message += "".join(f"; {text}" for text in said[-1:])
-                raise
+            topics = Topics(Cluster(self._config, context, lambda: False))
+            topics.known()
+            if self._config.transactions and not self._config.create_topics:
+                name = checkpoints.topic_of(context.pipeline, context.component)
+                topics.ensure(name, 1, checkpoints.CONFIG)
 
         try:
             await asyncio.to_thread(look)
@@ -107,12 +121,23 @@ class KafkaSink:
         """Forget the checkpoints; the records stay."""
         if not self._config.transactions:
             return []
-        topic = topic_of(context.pipeline, context.component)
+        topic = checkpoints.topic_of(context.pipeline, context.component)
 
         def forget() -> bool:
-            return Topics(settings(self._config, lambda error: None), self._config).delete(topic)
+            return Topics(Cluster(self._config, context, lambda: False)).delete(topic)
 
         return [f"topic {topic}"] if await asyncio.to_thread(forget) else []
+
+    def _commit_part(self) -> None:
+        """Called when what is written has waited for long."""
+        self._due = None
+        if self._session is not None and self._thread is not None:
+            self._thread.submit(self._session.commit_part)
+
+    def _wait_no_more(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     def _opened(self) -> Session:
         if self._session is None:

@@ -1,0 +1,423 @@
+"""The kafka sink where a broker refuses, forgets an answer, or is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from penstock.errors import (
+    ConfigError,
+    FencedError,
+    RejectedError,
+    SinkError,
+    SinkUnavailableError,
+)
+from penstock.model import Batch, Mark
+from penstock.ports import Context
+from penstock.sinks.kafka import Kafka, producer, transaction
+from penstock.sinks.kafka.sink import KafkaSink
+from penstock.testing.builders import read
+from penstock.testing.contracts.contract import TABLE, one
+from penstock.testing.scripted import batch, checkpoint, snapshot
+from tests.support.kafka import Prefixed, consume, fresh_name
+from tests.support.waiting import eventually
+from tools.brokers import Kafka as Broker
+
+pytestmark = pytest.mark.server
+
+
+class Target:
+    """Topics of one test's own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = fresh_name()
+        self.context = Context(self.name, "sink", Prefixed(self.name))
+        self.topic = f"{self.name}.{TABLE.text}"
+
+    def sink(self, **options: Any) -> KafkaSink:
+        return Kafka(**{"brokers": self.url, **options}).build()
+
+    def create(self, topic: str, **config: str) -> None:
+        admin = AdminClient({"bootstrap.servers": self.url})
+        admin.create_topics([NewTopic(topic, 1, config=config)])[topic].result()
+
+    def ids(self) -> list[int]:
+        return [json.loads(m.value())["after"]["id"] for m in consume(self.url, self.topic)]
+
+
+@pytest.fixture
+def target(kafka: Broker) -> Target:
+    return Target(kafka.url)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+async def opened(target: Target, sink: KafkaSink) -> KafkaSink:
+    try:
+        await sink.open(target.context)
+    except BaseException:
+        await sink.close()
+        raise
+    return sink
+
+
+async def both(sink: KafkaSink, part: Batch) -> None:
+    """Write and flush."""
+    await sink.write(part)
+    await sink.flush()
+
+
+async def feed(target: Target, sink: KafkaSink, *batches: Batch) -> Mark | None:
+    await opened(target, sink)
+    try:
+        for part in batches:
+            await sink.write(part)
+        return await sink.flush()
+    finally:
+        await sink.close()
+
+
+# -- transactions
+
+
+def test_one_commit_moves_the_checkpoints_of_all_streams_in_it(target: Target) -> None:
+    async def main() -> None:
+        rows = snapshot(TABLE, [read(TABLE, {"id": 1, "note": "x"})], at=1)
+        await feed(target, target.sink(transactions=True), *rows, batch(2, one(2)))
+        again = await opened(target, target.sink(transactions=True))
+        assert await again.resume("main") == checkpoint(2)
+        assert await again.resume(rows[0].stream) == rows[-1].checkpoint
+        await again.close()
+
+    run(main())
+
+
+def test_a_flush_in_the_middle_of_a_source_transaction_claims_nothing(target: Target) -> None:
+    part = batch(1, one(1), complete=False)
+    run(_claims_nothing(target, part))
+    assert target.ids() == []
+
+
+async def _claims_nothing(target: Target, part: Batch) -> None:
+    assert await feed(target, target.sink(transactions=True), part) is None
+
+
+def test_a_commit_of_which_the_answer_was_lost_is_found_and_not_repeated(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = producer.Producer.commit
+
+    def lost(self: producer.Producer) -> None:
+        commit(self)
+        raise SinkUnavailableError("the answer was lost")
+
+    async def main() -> None:
+        sink = await opened(target, target.sink(transactions=True))
+        with monkeypatch.context() as patch:
+            patch.setattr(producer.Producer, "commit", lost)
+            await sink.write(batch(1, one(1)))
+            with pytest.raises(SinkUnavailableError):
+                await sink.flush()
+        await sink.open(target.context)
+        assert await sink.resume("main") == checkpoint(1)
+        await sink.close()
+
+    run(main())
+    assert target.ids() == [1]
+
+
+def parts(count: int) -> Iterator[Batch]:
+    """One source transaction in as many batches, two rows each."""
+    for n in range(count):
+        rows = one(2 * n + 1), one(2 * n + 2)
+        yield batch(7, *rows, first=2 * n, complete=n == count - 1)
+
+
+@pytest.mark.parametrize("dies_after", [1, 2, 3])
+def test_a_source_transaction_in_parts_is_there_once(
+    target: Target, monkeypatch: pytest.MonkeyPatch, dies_after: int
+) -> None:
+    """Each write ends the Kafka transaction before it; a new life is fed all of it again, twice."""
+    monkeypatch.setattr(transaction, "PART_AFTER", 0.0)
+
+    async def main() -> None:
+        await feed(target, target.sink(transactions=True), batch(1, one(0)))
+        for lived in (dies_after, 1):  # the second dies before it comes to what is new
+            sink = await opened(target, target.sink(transactions=True))
+            assert await sink.resume("main") == checkpoint(1)
+            for part in list(parts(4))[:lived]:
+                await sink.write(part)
+            await sink.close()
+        assert await feed(target, target.sink(transactions=True), *parts(4)) == Mark("7", 7)
+
+    run(main())
+    assert target.ids() == list(range(9))
+
+
+def test_a_source_that_pauses_in_a_transaction_does_not_outlive_the_brokers_patience(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "TRANSACTION_LIMIT", 3.0)
+    monkeypatch.setattr("penstock.sinks.kafka.sink.PART_AFTER", 0.1)
+    first, last = batch(1, one(1), complete=False), batch(1, one(2), first=1)
+
+    async def main() -> None:
+        sink = await opened(target, target.sink(transactions=True))
+        await sink.write(first)
+        await asyncio.to_thread(eventually, target.ids, within=60, what="the part")
+        await sink.write(last)
+        assert await sink.flush() == Mark("1", 1)
+        await sink.close()
+
+    run(main())
+    assert target.ids() == [1, 2]
+
+
+def test_an_older_copy_may_go_on_until_the_other_has_written(target: Target) -> None:
+    """Who comes later fences; but of two, the first to commit is the one that stays."""
+
+    async def main() -> None:
+        old = await opened(target, target.sink(transactions=True))
+        new = await opened(target, target.sink(transactions=True))
+        with pytest.raises(SinkUnavailableError):
+            await both(old, batch(1, one(1)))
+        await old.open(target.context)
+        await both(old, batch(1, one(1)))
+        with pytest.raises(FencedError):
+            await both(new, batch(1, one(1)))
+        await both(old, batch(2, one(2)))
+        await old.close()
+        await new.close()
+
+    run(main())
+    assert target.ids() == [1, 2]
+
+
+# -- producers that end
+
+
+class Dying:
+    """A client that a fatal error has ended."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.left = 0
+
+    def produce(self, *arguments: Any, **options: Any) -> None:
+        self.left += 1
+
+    def poll(self, seconds: float) -> int:
+        raise KafkaException(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True))
+
+    flush = poll
+
+    def __len__(self) -> int:
+        return self.left
+
+    def purge(self) -> None:
+        self.left = 0
+
+    def close(self, seconds: float) -> bool:
+        return True
+
+
+def test_after_a_fatal_error_a_new_producer_goes_on(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        sink = target.sink()
+        with monkeypatch.context() as patch:
+            patch.setattr("confluent_kafka.Producer", Dying)
+            await sink.open(target.context)
+            with pytest.raises(SinkUnavailableError, match="ended"):
+                await sink.write(batch(1, one(1)))
+        await sink.open(target.context)
+        await sink.write(batch(1, one(1)))
+        assert await sink.flush() == Mark("1", 0)
+        await sink.close()
+
+    run(main())
+    assert target.ids() == [1]
+
+
+# -- what a topic refuses
+
+
+def noise(size: int) -> str:
+    """A text that no compression makes much smaller."""
+    return random.Random(size).randbytes(size // 2).hex()
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+def test_a_topic_that_takes_little_at_once_gets_smaller_batches(
+    target: Target, transactions: bool
+) -> None:
+    target.create(target.topic, **{"max.message.bytes": "10000"})
+    many = [one(n, noise(2000)) for n in range(50)]
+
+    async def main() -> None:
+        sink = target.sink(transactions=transactions)
+        with pytest.raises(SinkUnavailableError, match="smaller"):
+            await feed(target, sink, batch(1, *many))
+        await feed(target, sink, batch(1, *many))
+
+    run(main())
+    assert target.ids() == list(range(50))
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+def test_a_record_that_is_too_large_stops_and_costs_no_other(
+    target: Target, transactions: bool
+) -> None:
+    large = one(2, noise(3_000_000))
+
+    async def main() -> None:
+        sink = target.sink(transactions=transactions)
+        await feed(target, sink, batch(1, one(1)))
+        with pytest.raises(RejectedError) as told:
+            await feed(target, sink, batch(2, large))
+        assert target.topic in told.value.message
+        assert "max.message.bytes" in told.value.hint
+        again = await opened(target, target.sink(transactions=transactions))
+        assert await again.resume("main") == (checkpoint(1) if transactions else None)
+        await again.close()
+
+    run(main())
+    assert target.ids() == [1]
+
+
+def test_a_large_record_that_compression_makes_small_is_written(target: Target) -> None:
+    run(_feed_one(target, batch(1, one(1), one(2, "x" * 3_000_000), one(3))))
+    assert target.ids() == [1, 2, 3]
+
+
+async def _feed_one(target: Target, part: Batch) -> None:
+    await feed(target, target.sink(), part)
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+def test_a_topic_that_is_missing_and_must_not_be_made_stops(
+    target: Target, transactions: bool
+) -> None:
+    async def main() -> None:
+        sink = target.sink(create_topics=False, transactions=transactions)
+        with pytest.raises(SinkError, match="no topic") as told:
+            await feed(target, sink, batch(1, one(1)))
+        assert not isinstance(told.value, SinkUnavailableError)
+        assert "create_topics" in told.value.hint
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"replication": 3}, "REPLICATION"),
+        ({"topic_config": {"cleanup.policy": "never"}}, "CONFIG"),
+    ],
+)
+def test_a_topic_that_cannot_be_made_stops(
+    target: Target, options: dict[str, Any], said: str
+) -> None:
+    async def main() -> None:
+        with pytest.raises(SinkError, match=said) as told:
+            await feed(target, target.sink(**options), batch(1, one(1)))
+        assert not isinstance(told.value, SinkUnavailableError)
+        assert told.value.hint
+
+    run(main())
+
+
+def test_a_topic_is_made_as_the_options_say(target: Target) -> None:
+    config = {"cleanup.policy": "compact"}
+
+    async def main() -> None:
+        await feed(target, target.sink(partitions=3, topic_config=config), batch(1, one(1)))
+
+    run(main())
+    admin = AdminClient({"bootstrap.servers": target.url})
+    assert len(admin.list_topics(timeout=20).topics[target.topic].partitions) == 3
+
+
+# -- who is not there, or does not let us in
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """An address where nothing listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+def test_a_broker_that_is_away_at_the_start_is_unavailable() -> None:
+    with nobody() as url:
+        target = Target(url)
+
+        async def main() -> None:
+            with pytest.raises(SinkUnavailableError, match="refused"):
+                await opened(target, target.sink(delivery_timeout=1.5))
+            findings = await target.sink(delivery_timeout=1.5).check(target.context)
+            assert [(f.severity, f.code) for f in findings] == [("error", "sink-unavailable")]
+            assert url in findings[0].message
+
+        run(main())
+
+
+def test_a_stop_does_not_wait_for_a_broker_that_is_away() -> None:
+    with nobody() as url:
+        target = Target(url)
+
+        async def main() -> None:
+            sink = target.sink(delivery_timeout=3600)
+            opening = asyncio.create_task(sink.open(target.context))
+            await asyncio.sleep(0)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            async with asyncio.timeout(60):
+                await sink.close()
+
+        run(main())
+
+
+def test_settings_that_librdkafka_does_not_know_are_a_matter_of_configuration(
+    target: Target,
+) -> None:
+    async def main() -> None:
+        sink = target.sink(settings={"linger.mss": "5"})
+        with pytest.raises(ConfigError, match=r"linger\.mss"):
+            await opened(target, sink)
+        assert [found.code for found in await sink.check(target.context)] == ["config"]
+
+    run(main())
+
+
+def test_a_check_finds_nothing_where_all_is_well(target: Target) -> None:
+    async def main() -> None:
+        assert await target.sink(transactions=True).check(target.context) == []
+
+    run(main())
+
+
+def test_a_check_finds_that_the_checkpoints_have_no_topic(target: Target) -> None:
+    async def main() -> None:
+        sink = target.sink(transactions=True, create_topics=False)
+        (finding,) = await sink.check(target.context)
+        assert finding.severity == "error"
+        assert "checkpoints" in finding.message
+        assert "cleanup.policy=compact" in finding.fix
+
+    run(main())
