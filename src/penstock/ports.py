@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -103,6 +103,27 @@ class SourceState(Protocol):
     async def save(self, facts: Mapping[str, Any]) -> None:
         """Replace the source's own state, durably, before anything depends on it."""
 
+    async def begin(
+        self, streams: Collection[str], states: Mapping[tuple[str, str], StreamState]
+    ) -> Mapping[str, Checkpoint]:
+        """A shared source (:class:`SharedSource`) was given streams, in place of all that it had.
+
+        Those before were given up by a Barrier, or are lost. Nothing of the new ones may come out
+        of ``batches`` before this has returned.
+
+        Parameters
+        ----------
+        states: what was kept of the streams, by (sink, stream); none of one that is new.
+
+        Returns where each stream opens, the meet over all sinks. One that some sink has never
+        seen is absent.
+
+        Raises
+        ------
+        GapError: a sink is behind what it once had.
+        ConfigError: a sink is new and does not say where it begins.
+        """
+
 
 class Source(Protocol):
     """Where changes come from.
@@ -144,12 +165,28 @@ class Source(Protocol):
         """Let go of everything. Safe to call twice, and after a failed ``open``."""
 
 
+@runtime_checkable
+class SharedSource(Protocol):
+    """What a source has besides, whose streams are shared out among workers while they run.
+
+    It is given streams, and tells :meth:`SourceState.begin`; they are taken away, and it gives a
+    Barrier first. Of streams that it lost without one ``authority`` is 0 from then on, until it
+    was opened again. Whoever has a stream next must find how far it is: so the source keeps that,
+    not the worker's store.
+    """
+
+    async def keep(self, states: Mapping[tuple[str, str], StreamState]) -> None:
+        """States by (sink, stream), to be stored with the checkpoints acknowledged next."""
+
+
 class Sink(Protocol):
     """Where changes go.
 
     A sink that commits checkpoints with its data says so by an attribute ``stores_checkpoints``
     that is true. Raises SinkUnavailableError when a write is worth trying again: it is then
-    closed, opened and fed again all that no flush covered.
+    closed, opened and fed again all that no flush covered. Optional: ``release()``, told after
+    ``close`` where streams are shared out anew: other workers may have moved any checkpoint since,
+    which fences nobody.
     """
 
     async def open(self, context: Context) -> None:

@@ -42,6 +42,9 @@ class Remembered:
     async def save(self, facts: Mapping[str, Any]) -> None:
         self.facts = dict(facts)
 
+    async def begin(self, streams: object, states: object) -> Mapping[str, Checkpoint]:
+        raise AssertionError("nobody shares these streams")
+
 
 class Follower:
     """A source that is open while the ``async with`` block lasts.

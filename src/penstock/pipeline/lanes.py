@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from penstock.errors import PenstockError, SinkError, SinkUnavailableError
+from penstock.errors import FencedError, PenstockError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
 from penstock.model import Batch, Checkpoint
 from penstock.pipeline.ledger import Ledger
@@ -54,6 +54,8 @@ class Lane:
     rewind: called when what the sink lost can only come from the source again.
     authority: seconds for which our hold on the source is still certain; a lane writes nothing
         once it has run out, since another copy of the pipeline may have taken over.
+    shared: whether streams are shared with other workers, so that who is fenced has lost them and
+        asks for others.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Lane:
         rewind: Callable[[str], None],
         authority: Callable[[], float],
         settled: Callable[[], None],
+        shared: bool = False,
         budget: int = BUDGET,
     ) -> None:
         self.name = name
@@ -77,6 +80,7 @@ class Lane:
         self._rewind = rewind
         self._authority = authority
         self._settled = settled
+        self._shared = shared
         self._budget = budget
         self._queue: asyncio.Queue[_Item | asyncio.Future[bool]] = asyncio.Queue(QUEUE)
         self._kept: deque[_Item] = deque()
@@ -103,6 +107,14 @@ class Lane:
 
         await self._persist(ask)
         return found[0]
+
+    async def restart(self) -> None:
+        """Let the sink forget what it knows of streams: other workers have had them since."""
+        self.passage = None
+        await self.close()
+        release = getattr(self.sink, "release", None)
+        if release is not None:
+            release()
 
     async def put(self, sequence: int, batch: Batch) -> None:
         """Hand over a batch; waits while the lane is full."""
@@ -176,7 +188,9 @@ class Lane:
             self._written += 1
             self._meter.count(batch.changes)
         size = sum(item.batch.size for item in self._kept)
-        if self._kept[-1].batch.checkpoint is not None:
+        if self._authority() <= 0:
+            self._give_up("nothing was heard from the source for too long")
+        elif self._kept[-1].batch.checkpoint is not None:
             waited = self._context.clock.monotonic() - self._waiting_since
             if not self._may_wait or size >= GROUP or waited >= PATIENCE:
                 await self._flush()
@@ -241,6 +255,12 @@ class Lane:
                     "sink %s is unavailable, next try in %.1f s: %s", self.name, wait, error.message
                 )
                 await self._context.clock.sleep(wait)
+            except FencedError as error:
+                if not self._shared:
+                    raise
+                self._meter.failures += 1
+                self._give_up(error.message)
+                return
             except (PenstockError, asyncio.CancelledError):
                 raise
             except Exception as error:
@@ -265,11 +285,25 @@ class Lane:
         """After a commit with an unknown outcome the sink itself knows what it has."""
         if self.passage is None or not self._kept:
             return
-        stream = self._kept[0].batch.stream
-        own = await self.sink.resume(stream)
-        if own is None:
+        source, own = self.passage.source, {}
+        ends = {item.batch.stream: item.batch.checkpoint for item in self._kept}
+        if self._shared:
+            for (sink, stream), state in self._ledger.states.items():
+                if sink == self.name:
+                    ends.setdefault(stream, state.safe)
+        for stream, end in ends.items():
+            checkpoint = await self.sink.resume(stream)
+            if checkpoint is None:
+                continue
+            own[stream] = checkpoint
+            if self._shared and end is not None and source.meet(end, checkpoint) != checkpoint:
+                raise FencedError(
+                    f"sink {self.name!r} has more of {stream} than was written here: another "
+                    "worker has it now"
+                )
+        if not own:
             return
-        again = Passage(self.passage.source, {stream: own})
+        again = Passage(source, own)
         self._kept = deque(
             _Item(item.sequence, again.admit(item.batch)[0], item.news) for item in self._kept
         )

@@ -137,6 +137,13 @@ class Ledger:
         self._acknowledged = durable
         return Progress(streams, acknowledge, durable)
 
+    def begin(self, states: Mapping[Key, StreamState]) -> None:
+        """Other streams are read from now on: forget where the old ones stand."""
+        self.rewind()
+        self.states = dict(states)
+        self.streams.clear()
+        self._dirty.clear()
+
     def rewind(self) -> None:
         """Forget what was admitted and did not become durable: the source will show it again."""
         durable = self.durable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,12 +19,12 @@ from penstock.model import Barrier, Checkpoint
 from penstock.model.stream import MAIN, snapshot_table
 from penstock.pipeline.chain import Chain
 from penstock.pipeline.lanes import Lane
-from penstock.pipeline.ledger import Ledger
+from penstock.pipeline.ledger import Key, Ledger
 from penstock.pipeline.observe import Meter, SinkMeter, State
 from penstock.pipeline.passage import Passage
 from penstock.pipeline.retry import Policy, policy, waits
 from penstock.pipeline.state import Memory, Start, reconcile
-from penstock.ports import Context, Sink, Source, Store
+from penstock.ports import Context, Saved, SharedSource, Sink, Source, Store, StreamState
 
 STUCK_AFTER: Final = 300.0
 """Seconds without progress, while the server has data for us, until the pipeline gives up."""
@@ -74,10 +74,12 @@ class Runner:
                 rewind=self._request_rewind,
                 authority=getattr(source, "authority", lambda: 1.0),
                 settled=lambda: self._settled.set(),
+                shared=isinstance(source, SharedSource),
             )
             for name, (sink, sink_context) in sinks.items()
         ]
         self._source = source
+        self._shared = source if isinstance(source, SharedSource) else None
         self._starts = starts
         self._transforms = transforms
         transforms.attach(source)
@@ -167,17 +169,25 @@ class Runner:
 
     async def _remember(self) -> None:
         saved = await self._store.load()
-        own: dict[tuple[str, str], Checkpoint] = {}
+        own: dict[Key, Checkpoint] = {}
         for lane in self._lanes:
             await lane.open()
+            if self._shared is not None:
+                continue
             known = {stream for sink, stream in saved.streams if sink == lane.name} if saved else ()
             for stream in {MAIN, *known}:
                 checkpoint = await lane.resume(stream)
                 if checkpoint is not None:
                     own[lane.name, stream] = checkpoint
-        keepers = {lane.name for lane in self._lanes if lane.keeps_checkpoints}
+        if self._shared is not None:
+            facts = saved.facts if saved is not None else {}
+            self._memory = Memory(
+                self._source, self._store, list(self._starts), facts, {}, self._begin
+            )
+            self._transforms.remember(self._memory.known)
+            return
         self._memory, states = reconcile(
-            self._source, self._store, saved, self._starts, own, keepers
+            self._source, self._store, saved, self._starts, own, self._keepers
         )
         self._transforms.remember(self._memory.known)
         self.ledger.states.update(states)
@@ -185,15 +195,45 @@ class Runner:
             {(lane.name, MAIN): self.ledger.state(lane.name, MAIN) for lane in self._lanes}
         )
 
+    @property
+    def _keepers(self) -> set[str]:
+        """The sinks that store checkpoints with their data."""
+        return {lane.name for lane in self._lanes if lane.keeps_checkpoints}
+
+    async def _begin(
+        self, streams: Collection[str], states: Mapping[Key, StreamState]
+    ) -> Mapping[str, Checkpoint]:
+        """A shared source was given streams: each sink says anew where it stands in them.
+
+        Nothing is on its way: a Barrier came before, or the lanes were settled.
+        """
+        own: dict[Key, Checkpoint] = {}
+        for lane in self._lanes:
+            await lane.restart()
+            for stream in streams:
+                checkpoint = await lane.resume(stream)
+                if checkpoint is not None:
+                    own[lane.name, stream] = checkpoint
+        memory, found = reconcile(
+            self._source, self._store, Saved(states), self._starts, own, self._keepers
+        )
+        self.ledger.begin(found)
+        for lane in self._lanes:
+            lane.passage = Passage(self._source, memory.of(lane.name), memory.finished(lane.name))
+        return memory.start
+
     async def _open_source(self) -> Memory:
         memory = self._memory
         assert memory is not None
-        await self._ask_again()
-        memory.advance(self.ledger.states)
-        for lane in self._lanes:
-            lane.passage = Passage(self._source, memory.of(lane.name), memory.finished(lane.name))
+        if self._shared is None:
+            await self._ask_again()
+            memory.advance(self.ledger.states)
+            for lane in self._lanes:
+                finished = memory.finished(lane.name)
+                lane.passage = Passage(self._source, memory.of(lane.name), finished)
         await self._fit_rules(memory)
-        await self._source.open(replace(self._context, component="source"), memory)
+        context = replace(self._context, component="source", store=self._store)
+        await self._source.open(context, memory)
         if self._until_caught_up and self._target is None:
             self._target = await self._source.head()
         if not self._stopping.is_set():
@@ -241,6 +281,8 @@ class Runner:
                 self.state = "starting"
             if self.ledger.sequence > admitted:
                 pauses = waits(self._context.random)
+            if self._shared is not None:  # what is durable is told while the streams are ours
+                await self._settle()
             await self._source.close()
             await self._settle()
             self.ledger.rewind()
@@ -312,7 +354,10 @@ class Runner:
             failpoints = self._context.failpoints
             if progress.streams:
                 failpoints.hit(Failpoint.BEFORE_SAVE)
-                await self._store.save(progress.streams)
+                if self._shared is not None:
+                    await self._shared.keep(progress.streams)
+                else:
+                    await self._store.save(progress.streams)
                 failpoints.hit(Failpoint.AFTER_SAVE)
                 self.meter.saves += 1
             for checkpoint in progress.acknowledge.values():
@@ -329,6 +374,8 @@ class Runner:
 
     async def _wait_saved(self) -> None:
         sequence = self.ledger.sequence
+        if not self.ledger.behind:
+            await self._save()
         async with self._saved:
             await self._saved.wait_for(lambda: self._saved_sequence >= sequence)
 
@@ -352,7 +399,7 @@ class Runner:
         while True:
             await clock.sleep(WATCH_EVERY)
             for task in tasks:
-                if task.done():
+                if task.done() and (task.cancelled() or task.exception() is None):
                     raise StuckError(f"{task.get_coro()} ended while the pipeline runs")
             now = (self.ledger.sequence, self.ledger.durable)
             if now != seen or self.ledger.behind or not self._waiting():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from penstock.errors import ConfigError, GapError, StateMismatchError
@@ -13,6 +13,9 @@ from penstock.ports import Saved, Source, Store, StreamState
 
 Start = Literal["snapshot", "now"]
 
+Begin = Callable[[Collection[str], Mapping[Key, StreamState]], Awaitable[Mapping[str, Checkpoint]]]
+"""What :meth:`penstock.ports.SourceState.begin` does."""
+
 _KNOWN: Final = "known_columns"
 
 
@@ -22,6 +25,7 @@ class Memory:
     Parameters
     ----------
     positions: per (sink, stream) where that sink stands.
+    begin: starts the streams that a shared source is given.
 
     Attributes
     ----------
@@ -35,6 +39,7 @@ class Memory:
         sinks: Sequence[str],
         facts: Mapping[str, Any],
         positions: Mapping[Key, Checkpoint],
+        begin: Begin | None = None,
     ) -> None:
         self.facts = {name: fact for name, fact in facts.items() if name != _KNOWN}
         self.known: Sequence[Mapping[str, Sequence[str]]] = facts.get(_KNOWN, ())
@@ -42,6 +47,7 @@ class Memory:
         self._store = store
         self._sinks = sinks
         self._positions = dict(positions)
+        self._begin = begin
 
     @property
     def fresh(self) -> bool:
@@ -57,6 +63,13 @@ class Memory:
         """Replace the source's own state, durably."""
         await self._save(facts, self.known)
         self.facts = dict(facts)
+
+    async def begin(
+        self, streams: Collection[str], states: Mapping[Key, StreamState]
+    ) -> Mapping[str, Checkpoint]:
+        """Where streams open that a shared source was given."""
+        assert self._begin is not None, "the source is not a SharedSource"
+        return await self._begin(streams, states)
 
     async def save_known(self, known: Sequence[Mapping[str, Sequence[str]]]) -> None:
         """Replace what the rules know of tables, one entry a projector, durably."""

@@ -101,6 +101,10 @@ class KafkaSink:
         finally:
             thread.shutdown(wait=False)
 
+    def release(self) -> None:
+        """Forget the checkpoints: other workers move them from now on."""
+        self._memory = Memory(self._memory.batch)
+
     async def check(self, context: Context) -> list[Finding]:
         """Whether a broker answers, lets us in, and has what cannot be made."""
 

@@ -26,17 +26,19 @@ class Checkpoints:
 
     A commit whose outcome is unknown is settled by the next :meth:`load`: the stored checkpoint
     is then the one last seen, or the one that was to replace it. Anything else was written by
-    another copy.
+    another copy. Streams that were neither asked for nor moved may be other workers'.
     """
 
     def __init__(self, pipeline: str, sink: str) -> None:
         self._owner = (pipeline, sink)
         self._seen: dict[str, str] = {}
         self._tried: dict[str, str] = {}
+        self._ours: set[str] = set()
         self._loaded = False
 
     def get(self, stream: str) -> Checkpoint | None:
         """The stream's stored checkpoint, as last seen."""
+        self._ours.add(stream)
         text = self._seen.get(stream)
         return None if text is None else Checkpoint(stream, text)
 
@@ -61,7 +63,7 @@ class Checkpoints:
         stored: dict[str, str] = {row.stream: row.checkpoint for row in rows}
         seen, tried, again = self._seen, self._tried, self._loaded
         self._seen, self._tried, self._loaded = stored, {}, True
-        for stream in stored.keys() | seen.keys() if again else ():
+        for stream in self._ours if again else ():
             now = stored.get(stream)
             if now != seen.get(stream) and now != tried.get(stream):
                 raise self._fenced(stream)
@@ -77,6 +79,7 @@ class Checkpoints:
         Raises FencedError when one is not where it was last seen.
         """
         p = dialect.placeholder
+        self._ours.update(moves)
         for stream, (checkpoint, mark) in moves.items():
             owner = (*self._owner, stream)
             text = None if mark is None else str(mark)

@@ -9,8 +9,9 @@ from penstock.errors import PenstockError, SinkError, SinkUnavailableError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING: Final = re.compile(
-    r"08|53|57P|58|40|25006|55P03|57014"
-)  # connection, resources, shutdown, I/O, deadlock, standby, lock and statement timeouts
+    r"08|53|57P|58|40|25006|55P03|57014|42P0[67]|42701"
+)  # connection, resources, shutdown, I/O, deadlock, standby, lock and statement timeouts; a schema,
+# table or column that another worker made at the same time, since we look before we make one
 _REFUSED: Final = re.compile(
     r"password authentication failed|no password supplied|authentication failed|"
     r"(database|role) \".*\" does not exist|no pg_hba\.conf entry|permission denied for database|"
@@ -71,7 +72,7 @@ def failure(error: Exception, doing: str, table: str | None = None) -> PenstockE
 def _postgres_failure(error: Any, state: str, doing: str, table: str | None) -> PenstockError:
     name = type(error).__name__
     said = error.diag.message_primary or name
-    if _PASSING.match(state):
+    if _PASSING.match(state) or (state == "23505" and error.diag.schema_name == "pg_catalog"):
         return SinkUnavailableError(f"{doing}: {said}", table=table)
     where = error.diag.constraint_name or error.diag.column_name
     shown = f"{name} {where!r}" if where else name

@@ -95,6 +95,10 @@ class SqlSink:
         finally:
             thread.shutdown(wait=False)
 
+    def release(self) -> None:
+        """Forget the checkpoints: other workers move them from now on."""
+        self._checkpoints = None
+
     async def check(self, context: Context) -> list[Finding]:
         """Whether the target lets us in and lets us create tables."""
         checkpoints = Checkpoints(context.pipeline, context.component)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from penstock.model import Barrier, Batch, Change, Checkpoint, Mark
-from penstock.ports import Context, Source
+from penstock.ports import Context, Source, StreamState
 from penstock.testing.contracts.contract import Contract
 
 
@@ -27,6 +27,13 @@ class Remembered:
     async def save(self, facts: Mapping[str, Any]) -> None:
         """Keep the facts."""
         self.facts = dict(facts)
+
+    async def begin(
+        self, streams: Collection[str], states: Mapping[tuple[str, str], StreamState]
+    ) -> Mapping[str, Checkpoint]:
+        """Where all of a stream's states are, which must be equal."""
+        kept = {stream: state.safe for (_, stream), state in states.items() if state.safe}
+        return {stream: kept[stream] for stream in streams if stream in kept}
 
 
 class SourceContract(Contract):
