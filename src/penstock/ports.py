@@ -209,7 +209,8 @@ class Format(Protocol):
     """Makes records of changes. Pure.
 
     Optional: ``native``, which a class says of itself alone: the name of the same format in the
-    native kernel, which then makes the same bytes without asking this one.
+    native kernel, which then makes the same bytes without asking this one; ``binary``, true where
+    keys and values are something else than JSON.
     """
 
     @property

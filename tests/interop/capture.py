@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -108,11 +108,12 @@ def captured(
     statements: Sequence[str],
     *,
     messages: Sequence[str] = (),
-    **settings: str,
+    **settings: str | Mapping[str, Any],
 ) -> tuple[list[Told], list[Told]]:
     """Run statements while both capture: Debezium's records and ours, snapshots first.
 
     ``settings`` are the connector's, with ``__`` for dots; ours are the same by the same names.
+    Those of ``route``, ``unwrap`` and ``outbox`` are the transform's, by our names.
     """
     execute(dsn, f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
     execute(dsn, f"INSERT INTO {SENTINEL} VALUES (-2), (-1), (0)")
@@ -123,7 +124,7 @@ def captured(
 
     theirs = {"publication__autocreate__mode": "all_tables"}
     with (
-        running(dsn, {**theirs, **settings}) as peer,
+        running(dsn, {**theirs, **_theirs(settings)}) as peer,
         ours(dsn, options, messages) as (records, failures),
     ):
         peer.wait(lambda found: seen(found, 0), what="snapshot")
@@ -137,13 +138,37 @@ def captured(
 
 
 _VALUES: Final = {"true": True, "false": False}
+_TRANSFORMS: Final = {
+    "outbox": "io.debezium.transforms.outbox.EventRouter",
+    "route": "io.debezium.transforms.ByLogicalTableRouter",
+    "unwrap": "io.debezium.transforms.ExtractNewRecordState",
+}
 
 
-def options_of(settings: dict[str, str]) -> Debezium:
+def _theirs(settings: Mapping[str, str | Mapping[str, Any]]) -> dict[str, str]:
+    """The connector's settings, with its transforms in our order."""
+    made = {name: value for name, value in settings.items() if isinstance(value, str)}
+    names = [name for name in _TRANSFORMS if name in settings]
+    if names:
+        made["transforms"] = ",".join(names)
+    for name in names:
+        made[f"transforms.{name}.type"] = _TRANSFORMS[name]
+        options = settings[name]
+        assert isinstance(options, Mapping)
+        for option, value in options.items():
+            text = ",".join(value) if isinstance(value, list) else str(value).lower()
+            text = str(value) if isinstance(value, str) else text
+            made[f"transforms.{name}.{option.replace('_', '.')}"] = text.replace("\\", r"\\")
+    return made
+
+
+def options_of(settings: Mapping[str, str | Mapping[str, Any]]) -> Debezium:
     """Our options for a connector's settings."""
     given: dict[str, Any] = {"topic_prefix": PREFIX}
     for name, value in settings.items():
-        if name == "value__converter__schemas__enable":
+        if not isinstance(value, str):
+            given[name] = value
+        elif name == "value__converter__schemas__enable":
             given["schemas"] = _VALUES[value]
         elif name == "skipped__operations":
             given["skipped_operations"] = [] if value == "none" else value.split(",")

@@ -39,6 +39,10 @@ class Data:
             self._text = orjson.dumps(self._value)
         return self._text
 
+    def under(self, schema: Schema) -> Data:
+        """The same value with another schema."""
+        return Data(schema, self._value, self._text)
+
 
 class Frames:
     """Takes schemas off texts that come with them, and puts them on.

@@ -74,6 +74,11 @@ class JsonlSink:
         """
         if context.format is None:
             raise ConfigError(f"the sink for {self._where} has no format")
+        if getattr(context.format, "binary", False):
+            raise ConfigError(
+                f"the sink for {self._where} writes JSON, which its format does not make",
+                hint="leave out schema_registry",
+            )
         await self.close()
         self._context = context
         try:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import orjson
 
+from penstock.formats.debezium.chain import NEW_KEY, OLD_KEY
 from penstock.formats.debezium.control import Control
 from penstock.formats.debezium.options import ID_HEADER, Debezium
 from penstock.formats.debezium.rows import TableRows
@@ -35,7 +36,6 @@ from penstock.model import (
     TransactionEnd,
 )
 
-OLD_KEY, NEW_KEY = "__debezium.oldkey", "__debezium.newkey"
 _CONTEXT: Final = "__debezium.context."
 _CODES: Final[Mapping[Operation, str]] = {
     "insert": "c",

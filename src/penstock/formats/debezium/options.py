@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from pydantic import Field, field_validator
 
 from penstock.component import Component
+from penstock.connect.registry import SchemaRegistry
+from penstock.formats.debezium.names import Adjustment
+from penstock.formats.debezium.route import Route
+from penstock.formats.debezium.unwrap import Unwrap
 
 if TYPE_CHECKING:
+    from penstock.formats.debezium.chain import Converter, DerivedFormat
     from penstock.formats.debezium.format import DebeziumFormat
 
 DecimalMode = Literal["precise", "string", "double"]
@@ -52,6 +57,13 @@ class Debezium(Component):
     provide_transaction_metadata: BEGIN and END of each transaction to a topic of their own, and
         every change's place in it.
     context_headers: the headers ``__debezium.context.*``.
+    schema_registry: Avro instead of JSON, with its schemas in this registry.
+    schema_name_adjustment_mode, field_name_adjustment_mode: names of schemas and columns are made
+        such as Avro allows: ``avro`` by underscores, ``avro_unicode`` by ``_u0020``.
+    route: tables share topics (``ByLogicalTableRouter``).
+    unwrap: rows without their envelopes (``ExtractNewRecordState``), after ``route``.
+    heartbeat_interval_ms: a heartbeat follows a batch that ends so long after the last, in ms;
+        0 for none. An idle source has a batch as often as its server gives a sign.
     """
 
     type: Literal["debezium"] = "debezium"
@@ -71,6 +83,12 @@ class Debezium(Component):
     message_key_columns: Mapping[str, tuple[str, ...]] = {}
     provide_transaction_metadata: bool = False
     context_headers: bool = True
+    schema_registry: SchemaRegistry | None = None
+    schema_name_adjustment_mode: Adjustment = "none"
+    field_name_adjustment_mode: Adjustment = "none"
+    route: Route | None = None
+    unwrap: Unwrap | None = None
+    heartbeat_interval_ms: int = Field(default=0, ge=0)
 
     extra_name: ClassVar[str] = ""
 
@@ -82,12 +100,49 @@ class Debezium(Component):
                 raise ValueError(f"{pattern!r} names no column")
         return value
 
-    def build(self, pipeline: str = "penstock") -> DebeziumFormat:
+    def build(self, pipeline: str = "penstock") -> DebeziumFormat | DerivedFormat:
         """The format; ``pipeline`` names the topics where no prefix is given."""
         from penstock.formats.debezium.format import DebeziumFormat
 
-        prefix = self.topic_prefix or pipeline
-        return DebeziumFormat(self.model_copy(update={"topic_prefix": prefix}))
+        options = self.model_copy(update={"topic_prefix": self.topic_prefix or pipeline})
+        if options.derived:
+            return options.derive(options.converter())
+        return DebeziumFormat(options)
+
+    @property
+    def derived(self) -> bool:
+        """Whether the records are more than the connector's own in JSON."""
+        adjusted = (self.schema_name_adjustment_mode, self.field_name_adjustment_mode)
+        return adjusted != ("none", "none") or any(
+            (self.schema_registry, self.route, self.unwrap, self.heartbeat_interval_ms)
+        )
+
+    def converter(self) -> Converter:
+        """What makes bytes of keys and values."""
+        if self.schema_registry is not None:
+            from penstock.formats.debezium.avro import AvroConverter
+
+            return AvroConverter(self.schema_registry)
+        from penstock.formats.debezium.chain import JsonConverter
+
+        return JsonConverter(self.schemas)
+
+    def derive(self, converter: Converter) -> DerivedFormat:
+        """The format whose records are made of the connector's."""
+        from penstock.formats.debezium.chain import DerivedFormat, Step
+        from penstock.formats.debezium.format import DebeziumFormat
+        from penstock.formats.debezium.heartbeat import Heartbeats
+        from penstock.formats.debezium.names import NamesStep
+
+        steps: list[Step] = []
+        adjusted = self.schema_name_adjustment_mode, self.field_name_adjustment_mode
+        if adjusted != ("none", "none"):
+            steps.append(NamesStep(*adjusted))
+        steps += [part.build() for part in (self.route, self.unwrap) if part is not None]
+        connector = DebeziumFormat(self.model_copy(update={"schemas": True}))
+        interval = self.heartbeat_interval_ms
+        extra = Heartbeats(self.topic_prefix, interval) if interval else tuple
+        return DerivedFormat(self.type, connector, steps, converter, extra)
 
 
 def topic_name(*parts: str) -> str:

@@ -1,0 +1,36 @@
+"""Avro through a schema registry, as Confluent's and Apicurio's converters write it."""
+
+from __future__ import annotations
+
+from penstock.connect import Data
+from penstock.connect.registry import Registry, RegistryFailure, SchemaRegistry
+from penstock.errors import SinkError, SinkUnavailableError
+
+
+class AvroConverter:
+    """Keys under the subject ``<topic>-key``, values under ``<topic>-value``.
+
+    A registry that does not answer makes the sink unavailable, so the write is tried again.
+    """
+
+    binary = True
+
+    def __init__(self, config: SchemaRegistry) -> None:
+        self._registry = Registry(config)
+
+    def key(self, topic: str, data: Data) -> bytes | None:
+        """The bytes of a key. Raises SinkUnavailableError, SinkError, SchemaError."""
+        return self._encode(f"{topic}-key", data)
+
+    def value(self, topic: str, data: Data) -> bytes | None:
+        """The bytes of a value. Raises as :meth:`key`."""
+        return self._encode(f"{topic}-value", data)
+
+    def _encode(self, subject: str, data: Data) -> bytes | None:
+        if data.value is None:
+            return None
+        try:
+            return self._registry.encode(subject, data)
+        except RegistryFailure as failure:
+            kind = SinkUnavailableError if failure.away else SinkError
+            raise kind(failure.message, hint=failure.hint) from failure

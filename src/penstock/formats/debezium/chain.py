@@ -1,0 +1,177 @@
+"""What becomes of the connector's records before they are bytes: steps, then a converter.
+
+As in Kafka Connect, a step (a single message transform) takes a record with its schemas and gives
+one, or none; a converter makes bytes of keys and values. The connector's records come from
+:class:`~penstock.formats.debezium.format.DebeziumFormat` as JSON with schemas, from either kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+
+import orjson
+
+from penstock.connect import Data, Frames, Schema
+from penstock.model import Batch, Change, Record
+
+if TYPE_CHECKING:
+    from penstock.formats.debezium.format import DebeziumFormat
+
+OLD_KEY: Final = "__debezium.oldkey"
+NEW_KEY: Final = "__debezium.newkey"
+"""Headers that hold the other key of a change that changed it, as JSON."""
+
+
+class ConnectRecord(NamedTuple):
+    """A record whose key and value have their schemas; None where Connect has null for both."""
+
+    topic: str
+    key: Data | None
+    value: Data | None
+    headers: Mapping[str, str]
+
+
+Step: TypeAlias = Callable[[ConnectRecord], ConnectRecord | None]
+
+
+class Converter(Protocol):
+    """Makes bytes of keys and values."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether the bytes are something else than JSON."""
+
+    def key(self, topic: str, data: Data) -> bytes | None:
+        """The bytes of a key."""
+
+    def value(self, topic: str, data: Data) -> bytes | None:
+        """The bytes of a value."""
+
+
+class JsonConverter:
+    """Connect's JSON, with schemas or without."""
+
+    binary = False
+
+    def __init__(self, schemas: bool) -> None:
+        self._frames = Frames() if schemas else None
+
+    def key(self, topic: str, data: Data) -> bytes:
+        """The bytes of a key."""
+        return data.text if self._frames is None else self._frames.join(data)
+
+    value = key
+
+
+class DerivedFormat:
+    """Records made of those of the connector.
+
+    Parameters
+    ----------
+    connector: makes its records with schemas.
+    extra: what follows the records of each batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connector: DebeziumFormat,
+        steps: Iterable[Step],
+        converter: Converter,
+        extra: Callable[[], Iterable[ConnectRecord]] = tuple,
+    ) -> None:
+        self.name = name
+        self._connector = connector
+        self._frames = Frames()
+        self._steps = tuple(steps)
+        self._converter = converter
+        self._json = JsonConverter(schemas=False)
+        self._extra = extra
+
+    @property
+    def binary(self) -> bool:
+        """Whether keys and values are something else than JSON."""
+        return self._converter.binary
+
+    def records(self, batch: Batch) -> Iterator[Record]:
+        """The records of a batch's events, in order. Raises what its steps and converter do."""
+        for record in batch.records(self._connector):
+            made = self._stepped(self._opened(record))
+            if made is not None:
+                yield _written(made, self._converter)
+        for extra in self._extra():
+            made = self._stepped(extra)
+            if made is not None:
+                yield _written(made, self._converter)
+
+    def record(self, change: Change[Any]) -> Record:
+        """The one record of a change that shows it best; as JSON, for people, whatever
+        :meth:`records` makes."""
+        record = self._connector.record(change)
+        made = self._stepped(self._opened(record))
+        if made is None:
+            return Record(record.topic, None, None, record.headers)
+        return _written(made, self._json if self.binary else self._converter)
+
+    def _opened(self, record: Record) -> ConnectRecord:
+        topic, key, value, headers = record
+        return ConnectRecord(
+            topic,
+            None if key is None else self._frames.split("key " + topic, key),
+            None if value is None else self._frames.split("value " + topic, value),
+            headers,
+        )
+
+    def _stepped(self, record: ConnectRecord) -> ConnectRecord | None:
+        for step in self._steps:
+            made = step(record)
+            if made is None:
+                return None
+            record = made
+        return record
+
+
+def _written(record: ConnectRecord, converter: Converter) -> Record:
+    topic, key, value, headers = record
+    return Record(
+        topic,
+        None if key is None else converter.key(topic, key),
+        None if value is None else converter.value(topic, value),
+        headers,
+    )
+
+
+def is_envelope(data: Data | None) -> bool:
+    """Whether a value is a change, rather than a message, a heartbeat or a transaction's border."""
+    return data is not None and str(data.schema.get("name", "")).endswith(".Envelope")
+
+
+def field_of(schema: Schema, name: str) -> Schema | None:
+    """A struct's field."""
+    return next((field for field in schema["fields"] if field["field"] == name), None)
+
+
+def bare(field: Schema) -> Schema:
+    """A field's schema on its own."""
+    return {name: value for name, value in field.items() if name != "field"}
+
+
+def as_header(value: Any) -> str:
+    """A value as Connect's default converter of headers writes it: a text as it is."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+class Derived:
+    """Schemas that are made of others, each once."""
+
+    def __init__(self, derive: Callable[..., Schema]) -> None:
+        self._derive = derive
+        self._made: dict[tuple[int, Any], tuple[Schema, Schema]] = {}
+
+    def of(self, schema: Schema, *rest: Any) -> Schema:
+        """What is made of a schema and what else counts."""
+        found = self._made.get((id(schema), rest))
+        if found is None:  # the schema is kept, so its id stays its own
+            found = self._made[id(schema), rest] = (schema, self._derive(schema, *rest))
+        return found[1]
