@@ -209,8 +209,9 @@ class Format(Protocol):
     """Makes records of changes. Pure.
 
     Optional: ``native``, which a class says of itself alone: the name of the same format in the
-    native kernel, which then makes the same bytes without asking this one; ``binary``, true where
-    keys and values are something else than JSON.
+    native kernel, which then makes the same bytes without asking this one, or the kernel's encoder
+    for it, None where it has none; ``binary``, true where keys and values are something else than
+    JSON.
     """
 
     @property

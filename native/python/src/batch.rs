@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use penstock_wire::batch;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::arrow;
+use crate::debezium::Debezium;
 use crate::objects::Events;
 use crate::{json, loads};
 
@@ -64,9 +66,18 @@ impl Batch {
         json::lines(py, &self.inner, format)
     }
 
-    /// The records of a format as tuples `(topic, key, value, headers)`.
-    fn records<'py>(&self, py: Python<'py>, format: &str) -> PyResult<Bound<'py, PyList>> {
-        json::records(py, &self.inner, format)
+    /// The records of a format, by its name here or its encoder, as tuples
+    /// `(topic, key, value, headers)`.
+    fn records<'py>(
+        &self,
+        py: Python<'py>,
+        format: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Ok(encoder) = format.cast::<Debezium>() {
+            let records = encoder.borrow_mut().records(py, self)?;
+            return Ok(Bound::new(py, records)?.into_any());
+        }
+        json::records(py, &self.inner, &format.extract::<PyBackedStr>()?).map(Bound::into_any)
     }
 
     /// What a target that can COPY takes (`penstock.model.Batch.loads`).

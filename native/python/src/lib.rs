@@ -4,6 +4,7 @@ mod arrow;
 mod batch;
 mod binary;
 mod copy;
+mod debezium;
 mod decoder;
 mod errors;
 mod json;
@@ -30,6 +31,8 @@ mod penstock_native {
     use crate::binary::binary_text;
     #[pymodule_export]
     use crate::copy::Copy;
+    #[pymodule_export]
+    use crate::debezium::Debezium;
     #[pymodule_export]
     use crate::decoder::Decoder;
     #[pymodule_export]

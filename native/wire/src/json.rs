@@ -104,13 +104,8 @@ pub(crate) fn sent(kind: &Type, form: &[u8], out: &mut Vec<u8>) -> bool {
             }
         }
         Kind::Bytes => {
-            out.push(b'"');
-            out.reserve(form.len().div_ceil(3) * 4);
-            for triple in form.chunks(3) {
-                let byte = |place| u32::from(triple.get(place).copied().unwrap_or_default());
-                let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-                out.extend_from_slice(&base64_signs(bits, triple.len()));
-            }
+            base64_of(form, out);
+            return true;
         }
         _ => return false,
     }
@@ -136,7 +131,20 @@ fn one_line(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-fn base64<'a>(hex: &'a [u8], out: &mut Vec<u8>) -> Result<(), Unfit<'a>> {
+/// Append bytes as a JSON string of their base64.
+pub(crate) fn base64_of(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.reserve(bytes.len().div_ceil(3) * 4);
+    for triple in bytes.chunks(3) {
+        let byte = |place| u32::from(triple.get(place).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        out.extend_from_slice(&base64_signs(bits, triple.len()));
+    }
+    out.push(b'"');
+}
+
+/// The same of bytes that are given in hexadecimal.
+pub(crate) fn base64<'a>(hex: &'a [u8], out: &mut Vec<u8>) -> Result<(), Unfit<'a>> {
     let (pairs, odd) = hex.as_chunks::<2>();
     if !odd.is_empty() {
         return Err(Unfit::OddHex);
@@ -177,7 +185,7 @@ fn digit<'a>(hex: u8) -> Result<u32, Unfit<'a>> {
 
 /// Append a text as a JSON string, if it is UTF-8.
 #[inline]
-fn checked_string<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Result<(), Unfit<'a>> {
+pub(crate) fn checked_string<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Result<(), Unfit<'a>> {
     if !text.is_ascii() {
         std::str::from_utf8(text).map_err(|error| Unfit::NotUtf8(error, text))?;
     }

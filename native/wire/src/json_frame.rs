@@ -63,7 +63,7 @@ fn position(lsn: u64, out: &mut Vec<u8>) {
 }
 
 /// Append a number with at least `least` digits.
-fn digits<const BASE: u64>(mut n: u64, least: usize, out: &mut Vec<u8>) {
+pub(crate) fn digits<const BASE: u64>(mut n: u64, least: usize, out: &mut Vec<u8>) {
     let mut text = [b'0'; 20];
     let mut at = text.len();
     while n > 0 {

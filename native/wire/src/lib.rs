@@ -10,6 +10,7 @@ mod assembly;
 pub mod batch;
 pub mod binary;
 pub mod copy;
+pub mod debezium;
 pub mod decoder;
 pub mod error;
 pub mod exact;

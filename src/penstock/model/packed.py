@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.model.batch import Batch, Event, EventBatch, Record, RecordFormat
@@ -35,7 +36,9 @@ class Packed(Protocol):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Event]: ...
     def lines(self, format: str) -> bytes: ...
-    def records(self, format: str) -> list[tuple[str, bytes | None, bytes | None, Any]]: ...
+    def records(
+        self, format: Any
+    ) -> Iterable[tuple[str, bytes | None, bytes | None, Mapping[str, str]]]: ...
     def loads(self, least: int) -> list[Event | Load]: ...
     def to_arrow(self, schema: Callable[[Table], pyarrow.Schema]) -> Sequence[object]: ...
 
@@ -84,15 +87,17 @@ class PackedBatch:
 
     def records(self, format: RecordFormat) -> Iterable[Record]:
         """Key and value bytes, for brokers."""
-        name = _native(format)
-        if name is None:
+        native = _native(format)
+        if native is None:
             return format.records(self)
-        return map(Record._make, self.packed.records(name))
+        return map(_record, self.packed.records(native))
 
     def lines(self, format: RecordFormat) -> bytes:
         """The records as JSON lines (:mod:`penstock.model.lines`), for files."""
-        name = _native(format)
-        return json_lines(format.records(self)) if name is None else self.packed.lines(name)
+        native = _native(format)
+        if isinstance(native, str):
+            return self.packed.lines(native)
+        return json_lines(self.records(format))
 
     def loads(self, least: int) -> Iterable[Event | Load]:
         """Loads of new rows, and the rest as objects."""
@@ -116,8 +121,11 @@ class PackedBatch:
         return PackedBatch(self.packed, checkpoint)
 
 
-def _native(format: RecordFormat) -> str | None:
-    """By which name the native kernel knows the format. A class that refines one that it knows
-    does not say so, and may do what it likes."""
-    name: str | None = vars(type(format)).get("native")
-    return name
+_record: Callable[[Iterable[Any]], Record] = partial(tuple.__new__, Record)
+
+
+def _native(format: RecordFormat) -> Any:
+    """By which name the native kernel knows the format, or the encoder that it gave to it; None
+    where it makes its records itself. A class that refines one that the kernel knows does not say
+    so, and may do what it likes."""
+    return getattr(format, "native", None) if "native" in vars(type(format)) else None

@@ -16,11 +16,13 @@ from uuid import uuid4
 
 import orjson
 
+from penstock import kernel
 from penstock.formats.debezium.chain import NEW_KEY, OLD_KEY
 from penstock.formats.debezium.control import Control
+from penstock.formats.debezium.native import plan_of
 from penstock.formats.debezium.options import ID_HEADER, Debezium
 from penstock.formats.debezium.rows import TableRows
-from penstock.formats.json import NULL
+from penstock.formats.json import NULL, string
 from penstock.model import (
     Batch,
     Change,
@@ -81,19 +83,43 @@ class DebeziumFormat:
         self._control = Control(options) if options.provide_transaction_metadata else None
         self._messages = Control(options)
         self._database = ""  # of the source's last change, as messages do not name it
+        self._encoder: Any = None
+
+    @property
+    def native(self) -> Any:
+        """The native kernel's encoder; None where that has none for these options."""
+        if self._encoder is None and self._control is None:
+            self._encoder = kernel.native().Debezium(
+                plan=lambda table: plan_of(self._rows(table)),
+                other=self._one,
+                now=self._now,
+                source=b',"source":{"version":%b,"connector":"postgresql","name":%b,"ts_ms":'
+                % (string(self._product), string(self.options.topic_prefix)),
+                headers=dict(self._headers),
+                tombstones=self.options.tombstones_on_delete,
+                skipped="".join(self._skipped),
+                names=(ID_HEADER, NEW_KEY, OLD_KEY),
+            )
+        return self._encoder
 
     def records(self, batch: Batch) -> Iterator[Record]:
         """The records of a batch's events, in order."""
-        return self._records(tuple(batch))
+        return self._records(tuple(batch), self._now())
+
+    def _one(self, event: Event, marker: str, now: int, database: str) -> Iterator[Record]:
+        """The records of an event that the native encoder leaves to us."""
+        self._database = database
+        return self._records((event,), now, marker)
 
     def record(self, change: Change[Any]) -> Record:
         """The one record of a change that shows it best: a key change's new row, a delete's old
         one. Raises DecodeError for a value that cannot be told."""
-        made = [record for record in self._records((change,), all=True) if record.value is not None]
-        return made[-1]
+        made = self._records((change,), self._now(), all=True)
+        return [record for record in made if record.value is not None][-1]
 
-    def _records(self, events: tuple[Event, ...], *, all: bool = False) -> Iterator[Record]:
-        now = self._now()
+    def _records(
+        self, events: tuple[Event, ...], now: int, marker: str = "", *, all: bool = False
+    ) -> Iterator[Record]:
         ends = _processed(now)
         skipped: frozenset[str] = frozenset() if all else self._skipped
         join = b"".join
@@ -114,7 +140,7 @@ class DebeziumFormat:
                 prefix = f"{origin.mark}:"
                 source = self._source(origin, rows, now)
             if operation == "read":
-                source = self._source(origin, rows, now, self._marker(events, i))
+                source = self._source(origin, rows, now, marker or self._marker(events, i))
             end = ends[code]
             id = f"{prefix}{event.ordinal}"
             if event.part or event.own_id:

@@ -114,7 +114,7 @@ def bit(raw: bytes) -> bytes:
 
 def bits(raw: bytes) -> bytes:
     """``io.debezium.data.Bits``: little-endian, without leading zeros."""
-    number = int(raw or b"0", 2)
+    number = int(raw, 2) if raw != b"" else 0
     return b'"%b"' % b64encode(number.to_bytes((number.bit_length() + 7) // 8, "little"))
 
 

@@ -62,6 +62,7 @@ class Mapped:
     unavailable: JSON of the placeholder for a large value that the log did not repeat; None
         where the schema has no room for one.
     default: which way :mod:`penstock.formats.debezium.defaults` reads the column's default.
+    code: by what name the native kernel knows ``encode``; empty where it has no such encoder.
     """
 
     schema: Schema
@@ -69,6 +70,7 @@ class Mapped:
     zero: bytes
     unavailable: bytes | None = None
     default: str = ""
+    code: str = ""
 
 
 def name_of(type: Type) -> str:
@@ -109,15 +111,15 @@ def _scalar(type: Type, options: Debezium) -> Mapped | None:
     placeholder = string(options.unavailable_value_placeholder)
     if name in _STRINGS:
         default = name if name in ("bpchar", "varchar", "text", "citext", "char", "name") else ""
-        return Mapped({"type": "string"}, text, b'""', placeholder, default)
+        return Mapped({"type": "string"}, text, b'""', placeholder, default, "text")
     if name in _NAMED_STRINGS:
         default = name if name not in ("tsvector", "ltree") else ""
         schema = named("string", _NAMED_STRINGS[name])
-        return Mapped(schema, text, b'""', placeholder, default)
+        return Mapped(schema, text, b'""', placeholder, default, "text")
     if name == "enum":
         allowed = {"allowed": ",".join(type.labels)}
         schema = named("string", "io.debezium.data.Enum", parameters=allowed)
-        return Mapped(schema, text, b'""', placeholder, "enum")
+        return Mapped(schema, text, b'""', placeholder, "enum", "text")
     make = _SPECIAL.get(name)
     return make(modifier_of(type), options) if make is not None else None
 
@@ -126,16 +128,16 @@ def _scalar(type: Type, options: Debezium) -> Mapped | None:
 
 
 def _boolean(modifier: int, options: Debezium) -> Mapped:
-    return Mapped({"type": "boolean"}, numbers.boolean, b"false", None, "bool")
+    return Mapped({"type": "boolean"}, numbers.boolean, b"false", None, "bool", "boolean")
 
 
 def _integer(kind: str, default: str) -> Callable[[int, Debezium], Mapped]:
-    made = Mapped({"type": kind}, numbers.as_it_stands, b"0", None, default)
+    made = Mapped({"type": kind}, numbers.as_it_stands, b"0", None, default, "plain")
     return lambda modifier, options: made
 
 
 def _float(kind: str) -> Callable[[int, Debezium], Mapped]:
-    made = Mapped({"type": kind}, numbers.floating, b"0.0", None, "float")
+    made = Mapped({"type": kind}, numbers.floating, b"0.0", None, "float", "float")
     return lambda modifier, options: made
 
 
@@ -150,17 +152,18 @@ def _numeric(modifier: int, options: Debezium) -> Mapped:
     if options.decimal_handling_mode == "string":
         scale = _declared_scale(modifier)
         encode = numbers.decimal_text(scale)
-        return Mapped({"type": "string"}, encode, encode(b"0"), None, "numeric")
+        code = f"decimal_text {max(scale, 0)}"
+        return Mapped({"type": "string"}, encode, encode(b"0"), None, "numeric", code)
     if options.decimal_handling_mode == "double":
         return Mapped({"type": "double"}, numbers.decimal_float, b"0.0", None, "numeric")
     if modifier < 0:
         zero = b'{"scale":0,"value":"AA=="}'
-        return Mapped(_variable_decimal_schema(), numbers.variable_decimal, zero)
+        schema = _variable_decimal_schema()
+        return Mapped(schema, numbers.variable_decimal, zero, code="variable")
     precision, scale = (modifier - _SHORT) >> 16, (modifier - _SHORT) & 0x7FF
     # A negative scale is read as Debezium reads it, by its eleven bits: right, if long-winded.
-    return Mapped(
-        _decimal_schema(scale, precision), numbers.decimal(scale), b'"AA=="', None, "numeric"
-    )
+    schema, encode = _decimal_schema(scale, precision), numbers.decimal(scale)
+    return Mapped(schema, encode, b'"AA=="', None, "numeric", f"decimal {scale}")
 
 
 def _declared_scale(modifier: int) -> int:
@@ -191,7 +194,8 @@ def _money(modifier: int, options: Debezium) -> Mapped:
             b"0.0",
         )
     digits = options.money_fraction_digits
-    return Mapped(_decimal_schema(digits), numbers.money(digits), b'"AA=="')
+    schema, encode = _decimal_schema(digits), numbers.money(digits)
+    return Mapped(schema, encode, b'"AA=="', code=f"money {digits}")
 
 
 def _date(modifier: int, options: Debezium) -> Mapped:
@@ -200,7 +204,7 @@ def _date(modifier: int, options: Debezium) -> Mapped:
         schema = named("string", "io.debezium.time.IsoDate")
         return Mapped(schema, times.iso_date, b'"1970-01-01Z"', None, "date")
     name = "org.apache.kafka.connect.data.Date" if mode == "connect" else "io.debezium.time.Date"
-    return Mapped(named("int32", name), times.days, b"0", None, "date")
+    return Mapped(named("int32", name), times.days, b"0", None, "date", "days")
 
 
 _UNITS: Final = {"": 1_000_000, "Micro": 1000, "Nano": 1}  # in nanoseconds
@@ -213,12 +217,17 @@ def _time(modifier: int, options: Debezium) -> Mapped:
         return Mapped(schema, times.iso_time, b'"00:00:00Z"', None, "time")
     if mode == "connect":
         schema = named("int32", "org.apache.kafka.connect.data.Time")
-        return Mapped(schema, times.time_in(_UNITS[""]), b"0", None, "time")
+        return _time_in(schema, "")
     size = _size(mode, modifier)
     if mode == "adaptive_time_microseconds":
         size = "Micro"
     schema = named("int64" if size else "int32", f"io.debezium.time.{size}Time")
-    return Mapped(schema, times.time_in(_UNITS[size]), b"0", None, "time")
+    return _time_in(schema, size)
+
+
+def _time_in(schema: Schema, size: str) -> Mapped:
+    unit = _UNITS[size]
+    return Mapped(schema, times.time_in(unit), b"0", None, "time", f"time {unit}")
 
 
 def _timestamp(modifier: int, options: Debezium) -> Mapped:
@@ -229,10 +238,16 @@ def _timestamp(modifier: int, options: Debezium) -> Mapped:
         return Mapped(schema, times.iso_timestamp, zero, None, "timestamp")
     if mode == "connect":
         schema = named("int64", "org.apache.kafka.connect.data.Timestamp")
-        return Mapped(schema, times.timestamp_in(_UNITS[""]), b"0", None, "timestamp")
+        return _timestamp_in(schema, "")
     size = _size(mode, modifier)
     schema = named("int64", f"io.debezium.time.{size}Timestamp")
-    return Mapped(schema, times.timestamp_in(_UNITS[size]), b"0", None, "timestamp")
+    return _timestamp_in(schema, size)
+
+
+def _timestamp_in(schema: Schema, size: str) -> Mapped:
+    unit = _UNITS[size]
+    encode = times.timestamp_in(unit)
+    return Mapped(schema, encode, b"0", None, "timestamp", f"timestamp {unit}")
 
 
 def _size(mode: str, modifier: int) -> str:
@@ -247,12 +262,13 @@ def _timestamptz(modifier: int, options: Debezium) -> Mapped:
     schema = named("string", "io.debezium.time.ZonedTimestamp")
     digits = 6 if modifier < 0 else modifier
     zero = b'"1970-01-01T00:00:00Z"'
-    return Mapped(schema, times.zoned_timestamp(digits), zero, None, "timestamptz")
+    encode = times.zoned_timestamp(digits)
+    return Mapped(schema, encode, zero, None, "timestamptz", f"zoned {digits}")
 
 
 def _timetz(modifier: int, options: Debezium) -> Mapped:
     schema = named("string", "io.debezium.time.ZonedTime")
-    return Mapped(schema, times.zoned_time, b'"00:00:00Z"')
+    return Mapped(schema, times.zoned_time, b'"00:00:00Z"', code="timetz")
 
 
 def _interval(modifier: int, options: Debezium) -> Mapped:
@@ -271,6 +287,14 @@ _SPELL: Final[Mapping[str, Callable[[bytes], bytes]]] = {
 }
 
 
+_SPELL_CODES: Final = {
+    "bytes": "bytes",
+    "base64": "bytes",
+    "base64-url-safe": "bytes_url",
+    "hex": "bytes_hex",
+}
+
+
 def _bytea(modifier: int, options: Debezium) -> Mapped:
     spell = _SPELL[options.binary_handling_mode]
     placeholder = options.unavailable_value_placeholder.encode()
@@ -279,6 +303,7 @@ def _bytea(modifier: int, options: Debezium) -> Mapped:
         lambda raw: b'"%b"' % spell(numbers.hex_bytes(raw)),
         b'""',
         b'"%b"' % spell(placeholder),
+        code=_SPELL_CODES[options.binary_handling_mode],
     )
 
 
@@ -294,10 +319,10 @@ def _binary_schema(options: Debezium) -> Schema:
 
 def _bits(modifier: int, options: Debezium) -> Mapped:
     if modifier == 1:
-        return Mapped({"type": "boolean"}, numbers.bit, b"false", None, "bit")
+        return Mapped({"type": "boolean"}, numbers.bit, b"false", None, "bit", "bit")
     length = str(modifier if modifier > 0 else _UNBOUNDED)
     schema = named("bytes", "io.debezium.data.Bits", parameters={"length": length})
-    return Mapped(schema, numbers.bits, b'""', None, "bit")
+    return Mapped(schema, numbers.bits, b'""', None, "bit", "bits")
 
 
 def _hstore(modifier: int, options: Debezium) -> Mapped:
@@ -407,7 +432,7 @@ def _array(type: Type, options: Debezium) -> Mapped | None:
     if name == "bit" and not is_domain(type.element):
         # its schema is that of one bit string, which has no room for them
         bits = _bits(type.element.modifier, options)
-        return Mapped(bits.schema, lambda raw: NULL, bits.zero)
+        return Mapped(bits.schema, lambda raw: NULL, bits.zero, code="null")
     if is_domain(type.element):
         element = _unknown(options) if options.include_unknown_datatypes else None
     else:
@@ -422,6 +447,7 @@ def _array(type: Type, options: Debezium) -> Mapped | None:
         structures.array(element.encode),
         b"[]",
         _unavailable_array(name, element, options.unavailable_value_placeholder),
+        code=f"array {element.code}" if element.code else "",
     )
 
 
