@@ -24,6 +24,7 @@ SINKS: Final = {
 }
 FORMATS: Final = {
     "change": "penstock.formats.change:ChangeFormat",
+    "cloudevents": "penstock.formats.cloudevents:CloudEvents",
     "debezium": "penstock.formats.debezium:Debezium",
     "row": "penstock.formats.row:RowFormat",
 }

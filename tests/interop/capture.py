@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from penstock.formats.cloudevents import CloudEvents
 from penstock.formats.debezium import Debezium
 from penstock.model import Batch, Checkpoint, Mark, Record
 from penstock.pipeline import Pipeline
@@ -118,6 +119,8 @@ def captured(
     execute(dsn, f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
     execute(dsn, f"INSERT INTO {SENTINEL} VALUES (-2), (-1), (0)")
     options = options_of(settings)
+    if "cloudevents" in settings:
+        options = CloudEvents(**options.model_dump(exclude={"type"}))
 
     def seen(records: Sequence[Told], id: int) -> bool:
         return any(r["topic"] == _DONE and payload(r["key"]) == {"id": id} for r in records)
@@ -138,6 +141,7 @@ def captured(
 
 
 _VALUES: Final = {"true": True, "false": False}
+_SCHEMAS: Final = ("value__converter__schemas__enable", "value__converter__json__schemas__enable")
 _TRANSFORMS: Final = {
     "outbox": "io.debezium.transforms.outbox.EventRouter",
     "route": "io.debezium.transforms.ByLogicalTableRouter",
@@ -168,11 +172,11 @@ def options_of(settings: Mapping[str, str | Mapping[str, Any]]) -> Debezium:
     for name, value in settings.items():
         if not isinstance(value, str):
             given[name] = value
-        elif name == "value__converter__schemas__enable":
+        elif name in _SCHEMAS:
             given["schemas"] = _VALUES[value]
         elif name == "skipped__operations":
             given["skipped_operations"] = [] if value == "none" else value.split(",")
-        elif not name.startswith(("key__converter", "snapshot", "header")):
+        elif not name.startswith(("key__converter", "snapshot", "header", "cloudevents")):
             given[name.replace("__", "_")] = _VALUES.get(value, value)
     return Debezium(**given)
 

@@ -209,7 +209,7 @@ def _may_differ(topic: str, path: Path, theirs: Any, ours: Any, record: Any) -> 
     else:
         check = _ALWAYS.get(path)
         value = record["payload"]
-        if check is None and isinstance(value, dict) and "source" in value:
+        if check is None and isinstance(value, dict) and isinstance(value.get("source"), dict):
             if value["op"] == "r":
                 check = _IN_SNAPSHOTS.get(path)
             elif value["source"]["txId"] is None:

@@ -15,6 +15,7 @@ from penstock.connect.registry import RegistryFailure, SchemaRegistry
 from penstock.errors import ConfigError, DecodeError, SchemaError, SinkError, SinkUnavailableError
 from penstock.formats.debezium import Debezium
 from penstock.formats.debezium.avro import AvroConverter
+from penstock.formats.debezium.chain import ConnectRecord
 from penstock.formats.debezium.heartbeat import Heartbeats
 from penstock.formats.debezium.javaregex import JavaRegex
 from penstock.formats.debezium.names import adjusted
@@ -213,7 +214,7 @@ def test_a_registrys_failure_is_the_sinks(
     converter = AvroConverter(SchemaRegistry(url="mock://"))
     monkeypatch.setattr(converter._registry, "encode", fail)
     with pytest.raises(SinkError, match="t-key: no") as caught:
-        converter.key("t", Data({"type": "int32"}, 1))
+        converter.key(ConnectRecord("t", Data({"type": "int32"}, 1), None, {}))
     assert type(caught.value) is error
     assert caught.value.hint == "do something"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.connect import Data
 from penstock.connect.registry import Registry, RegistryFailure, SchemaRegistry
 from penstock.errors import SinkError, SinkUnavailableError
+from penstock.formats.debezium.chain import ConnectRecord
 
 
 class AvroConverter:
@@ -18,16 +19,16 @@ class AvroConverter:
     def __init__(self, config: SchemaRegistry) -> None:
         self._registry = Registry(config)
 
-    def key(self, topic: str, data: Data) -> bytes | None:
-        """The bytes of a key. Raises SinkUnavailableError, SinkError, SchemaError."""
-        return self._encode(f"{topic}-key", data)
+    def key(self, record: ConnectRecord) -> bytes | None:
+        """The bytes of its key. Raises SinkUnavailableError, SinkError, SchemaError."""
+        return self._encode(f"{record.topic}-key", record.key)
 
-    def value(self, topic: str, data: Data) -> bytes | None:
-        """The bytes of a value. Raises as :meth:`key`."""
-        return self._encode(f"{topic}-value", data)
+    def value(self, record: ConnectRecord) -> bytes | None:
+        """The bytes of its value. Raises as :meth:`key`."""
+        return self._encode(f"{record.topic}-value", record.value)
 
-    def _encode(self, subject: str, data: Data) -> bytes | None:
-        if data.value is None:
+    def _encode(self, subject: str, data: Data | None) -> bytes | None:
+        if data is None or data.value is None:
             return None
         try:
             return self._registry.encode(subject, data)

@@ -42,11 +42,11 @@ class Converter(Protocol):
     def binary(self) -> bool:
         """Whether the bytes are something else than JSON."""
 
-    def key(self, topic: str, data: Data) -> bytes | None:
-        """The bytes of a key."""
+    def key(self, record: ConnectRecord) -> bytes | None:
+        """The bytes of its key."""
 
-    def value(self, topic: str, data: Data) -> bytes | None:
-        """The bytes of a value."""
+    def value(self, record: ConnectRecord) -> bytes | None:
+        """The bytes of its value."""
 
 
 class JsonConverter:
@@ -57,11 +57,19 @@ class JsonConverter:
     def __init__(self, schemas: bool) -> None:
         self._frames = Frames() if schemas else None
 
-    def key(self, topic: str, data: Data) -> bytes:
-        """The bytes of a key."""
-        return data.text if self._frames is None else self._frames.join(data)
+    def key(self, record: ConnectRecord) -> bytes | None:
+        """The key as JSON."""
+        return self.json(record.key)
 
-    value = key
+    def value(self, record: ConnectRecord) -> bytes | None:
+        """The value as JSON."""
+        return self.json(record.value)
+
+    def json(self, data: Data | None) -> bytes | None:
+        """A value as JSON."""
+        if data is None:
+            return None
+        return data.text if self._frames is None else self._frames.join(data)
 
 
 class DerivedFormat:
@@ -133,13 +141,8 @@ class DerivedFormat:
 
 
 def _written(record: ConnectRecord, converter: Converter) -> Record:
-    topic, key, value, headers = record
-    return Record(
-        topic,
-        None if key is None else converter.key(topic, key),
-        None if value is None else converter.value(topic, value),
-        headers,
-    )
+    key, value = converter.key(record), converter.value(record)
+    return Record(record.topic, key, value, record.headers)
 
 
 def is_envelope(data: Data | None) -> bool:

@@ -2,8 +2,10 @@ import io.debezium.embedded.async.ConvertingAsyncEngineBuilderFactory;
 import io.debezium.engine.ChangeEvent;
 import io.debezium.engine.DebeziumEngine;
 import io.debezium.engine.Header;
+import io.debezium.engine.format.CloudEvents;
 import io.debezium.engine.format.JsonByteArray;
 import io.debezium.engine.format.KeyValueHeaderChangeEventFormat;
+import io.debezium.engine.format.SerializationFormat;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -24,7 +26,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *
  * <p>The only argument is a file of the connector's properties. Records go to standard output as
  * JSON lines {topic, key, value, headers}, or, where the file has properties that begin with
- * "producer.", to Kafka by a producer with those; a batch is acknowledged when Kafka has it.
+ * "producer.", to Kafka by a producer with those; a batch is acknowledged when Kafka has it. Where
+ * the file has a property "cloudevents", values are such.
  */
 public final class Peer {
     private static final byte[] NULL = "null".getBytes(StandardCharsets.UTF_8);
@@ -40,12 +43,22 @@ public final class Peer {
                 producer.put(name.substring("producer.".length()), properties.remove(name));
             }
         }
-        DebeziumEngine.ChangeConsumer<ChangeEvent<byte[], byte[]>> consumer =
-                producer.isEmpty() ? new Lines() : new Kafka(producer);
-        DebeziumEngine<ChangeEvent<byte[], byte[]>> engine =
+        if (properties.remove("cloudevents") != null) {
+            run(properties, CloudEvents.class, new Texts());
+            return;
+        }
+        run(properties, JsonByteArray.class, producer.isEmpty() ? new Lines() : new Kafka(producer));
+    }
+
+    private static <V> void run(
+            Properties properties,
+            Class<? extends SerializationFormat<V>> values,
+            DebeziumEngine.ChangeConsumer<ChangeEvent<byte[], V>> consumer)
+            throws Exception {
+        DebeziumEngine<ChangeEvent<byte[], V>> engine =
                 DebeziumEngine.create(
                                 KeyValueHeaderChangeEventFormat.of(
-                                        JsonByteArray.class, JsonByteArray.class, JsonByteArray.class),
+                                        JsonByteArray.class, values, JsonByteArray.class),
                                 ConvertingAsyncEngineBuilderFactory.class.getName())
                         .using(properties)
                         .notifying(consumer)
@@ -76,26 +89,26 @@ public final class Peer {
     }
 
     /** JSON lines on standard output. */
-    private static final class Lines
-            implements DebeziumEngine.ChangeConsumer<ChangeEvent<byte[], byte[]>> {
+    private abstract static class Output<V>
+            implements DebeziumEngine.ChangeConsumer<ChangeEvent<byte[], V>> {
         private final PrintStream stdout = System.out;
         private final OutputStream out = new BufferedOutputStream(stdout, 1 << 16);
 
-        Lines() {
+        Output() {
             System.setOut(System.err); // nothing else may write there
         }
 
         @Override
         public void handleBatch(
-                List<ChangeEvent<byte[], byte[]>> events,
-                DebeziumEngine.RecordCommitter<ChangeEvent<byte[], byte[]>> committer)
+                List<ChangeEvent<byte[], V>> events,
+                DebeziumEngine.RecordCommitter<ChangeEvent<byte[], V>> committer)
                 throws InterruptedException {
             try {
                 for (var event : events) {
                     write("{\"topic\":\"" + event.destination() + "\",\"key\":");
                     out.write(event.key() == null ? NULL : event.key());
                     write(",\"value\":");
-                    out.write(event.value() == null ? NULL : event.value());
+                    out.write(event.value() == null ? NULL : bytes(event.value()));
                     write(",\"headers\":{");
                     String comma = "";
                     for (Header<?> header : event.headers()) {
@@ -113,8 +126,24 @@ public final class Peer {
             committer.markBatchFinished();
         }
 
+        abstract byte[] bytes(V value);
+
         private void write(String text) throws IOException {
             out.write(text.getBytes(StandardCharsets.UTF_8));
+        }
+    }
+
+    private static final class Lines extends Output<byte[]> {
+        @Override
+        byte[] bytes(byte[] value) {
+            return value;
+        }
+    }
+
+    private static final class Texts extends Output<String> {
+        @Override
+        byte[] bytes(String value) {
+            return value.getBytes(StandardCharsets.UTF_8);
         }
     }
 
