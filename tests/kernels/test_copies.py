@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
+from penstock.kernel import native
 from penstock.model import Checkpoint, Column, Table
 from penstock.sources.postgres.position import snapshot_checkpoint
 from penstock.sources.postgres.wire.copies import (
     CopyDecoder,
+    Frames,
     NativeCopyDecoder,
     Payloads,
     PythonCopyDecoder,
+    joined,
 )
 from penstock.sources.postgres.wire.types import builtin
 from tests.kernels.comparing import batch_data, error_data
@@ -56,9 +60,11 @@ def compare(arity: int, blocks: list[list[bytes]], *, binary: bool = False) -> l
     return made
 
 
-def framed(payloads: list[bytes]) -> bytes:
+def framed(payloads: list[bytes]) -> Frames:
     """Payloads as they stand in the stream; the native kernel takes them so too."""
-    return b"".join(b"d" + (len(one) + 4).to_bytes(4) + one for one in payloads)
+    stream = b"".join(b"d" + (len(one) + 4).to_bytes(4) + one for one in payloads)
+    frames: Frames = native().Frames(stream)
+    return frames
 
 
 values = st.one_of(st.none(), st.binary(max_size=12), st.text(max_size=12).map(str.encode))
@@ -129,3 +135,21 @@ def test_binary_cut_anywhere_or_longer(raws: list[bytes | None], more: bytes) ->
         compare(len(raws), [[whole], [whole[:end]]], binary=True)
     compare(len(raws), [[whole + more]], binary=True)
     compare(len(raws), [[HEADER[:11] + more + HEADER[11:] + binary(raws)]], binary=True)
+
+
+def test_what_was_read_is_not_read_again() -> None:
+    options: Any = {"at": 0x1000, "database": "shop", "projection": None, "binary": False}
+    decoder = NativeCopyDecoder(table(1), 7, **options)
+    frames = framed([b"a\n"])
+    assert (len(frames), decoder.feed(frames).changes) == (7, 1)
+    with pytest.raises(ValueError, match="read before"):
+        decoder.feed(frames)
+
+
+def test_messages_are_joined() -> None:
+    first, second = framed([b"a\n"]), framed([b"b\n"])
+    options: Any = {"at": 0x1000, "database": "shop", "projection": None, "binary": False}
+    decoder = NativeCopyDecoder(table(1), 7, **options)
+    assert decoder.feed(joined(first, second)).changes == 2
+    with pytest.raises(ValueError, match="read before"):
+        decoder.feed(second)

@@ -30,7 +30,9 @@ ERROR = message(b"E", b"SERROR\0VERROR\0C42501\0Mpermission denied for table t\0
 NOTICE = message(b"N", b"SNOTICE\0Mhello\0\0")
 
 
-def copied(answer: bytes, *, size: int = 100_000, block: int = 1000, leaves: bool = False) -> Any:
+def copied(
+    answer: bytes, *, size: int = 100_000, block: int = 1000, leaves: bool = False
+) -> list[bytes]:
     """What is read of a server that sends ``answer`` in pieces once it was asked."""
     messages = native().Messages
     ours, theirs = socket.socketpair()
@@ -50,7 +52,7 @@ def copied(answer: bytes, *, size: int = 100_000, block: int = 1000, leaves: boo
     connection: Any = SimpleNamespace(pgconn=SimpleNamespace(socket=ours.fileno()))
     copy = DirectCopy(connection, messages, lambda: None, 1000)
     try:
-        return list(copy.read(SQL, block))
+        return [bytes(piece) for piece in copy.read(SQL, block)]
     finally:
         server.join()
         copy.close()

@@ -30,6 +30,17 @@ def message(letter: bytes, payload: bytes = b"") -> bytes:
     return letter + (len(payload) + 4).to_bytes(4) + payload
 
 
+def taken(received: Received) -> bytes:
+    """The payloads as they stood in the stream."""
+    assert not isinstance(received.payloads, list)
+    return bytes(received.payloads)
+
+
+def told(received: Received) -> tuple[bytes, int, int, list[bytes], Exception | None]:
+    """All that one look gave."""
+    return taken(received), received.size, received.position, received.keepalives, received.end
+
+
 class Played:
     """A stream, and the server's end of its socket."""
 
@@ -65,10 +76,11 @@ def test_messages_stay_together(played: Played) -> None:
     """What came with the answer to the command is not lost, and a cut message waits."""
     both = message(b"d", ROW) + message(b"d", KEEPALIVE)
     played.start(message(b"N", NOTICE) + STARTED + both + message(b"d", ROW)[:6])
-    assert played.read(b"") == Received(both, len(both), 9, [KEEPALIVE])
+    assert told(played.read(b"")) == (both, len(both), 9, [KEEPALIVE], None)
     rest = message(b"d", ROW)
-    assert played.read(rest[6:] + message(b"S", b"a\0b\0")) == Received(rest, len(rest), 7, [])
-    assert played.read(b"") == Received(b"", 0, 0, [])
+    more = played.read(rest[6:] + message(b"S", b"a\0b\0"))
+    assert told(more) == (rest, len(rest), 7, [], None)
+    assert told(played.read(b"")) == (b"", 0, 0, [], None)
 
 
 def test_a_refusal_leaves_the_connection_for_another_try(played: Played) -> None:
@@ -91,7 +103,7 @@ def test_a_server_that_dies_at_the_start(played: Played) -> None:
 def test_an_error_comes_after_what_was_sent_before_it(played: Played, ready: bytes) -> None:
     played.start(STARTED)
     received = played.read(message(b"d", ROW) + message(b"E", ERROR) + ready)
-    assert received.payloads == message(b"d", ROW)
+    assert taken(received) == message(b"d", ROW)
     assert isinstance(received.end, psycopg.errors.ObjectInUse)
     assert str(received.end) == REASON
 
@@ -119,7 +131,7 @@ def test_a_socket_that_ends(played: Played) -> None:
     played.server.sendall(message(b"d", ROW))
     played.server.close()
     received = played.stream.read(1 << 20)
-    assert received.payloads == message(b"d", ROW)
+    assert taken(received) == message(b"d", ROW)
     assert isinstance(received.end, ConnectionLostError)
 
 

@@ -26,12 +26,11 @@ fn read(pieces: &[&[u8]]) -> Option<Read> {
     let mut messages = Messages::default();
     let (mut copied, mut others) = (Vec::new(), Vec::new());
     for piece in pieces {
-        messages.push(piece).ok()?;
+        messages.push(|bytes| bytes.extend_from_slice(piece)).ok()?;
         while let Some(control) = messages.control().ok()? {
             others.push(control);
         }
-        copied.extend_from_slice(messages.copied());
-        messages.discard();
+        copied.extend(messages.take());
     }
     Some((copied, others))
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use penstock_wire::copy::{self, Format};
-use penstock_wire::frames;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::Batch;
 use crate::errors;
+use crate::frames::Frames;
 use crate::projection::compiled;
 use crate::shape::Shape;
 
@@ -57,13 +57,12 @@ impl Copy {
         })
     }
 
-    /// The rows of a list of payloads, or of CopyData messages as they stand in the stream. Raises
-    /// ProtocolError.
+    /// The rows of a list of payloads, or of Frames. Raises ProtocolError.
     fn read(&mut self, py: Python<'_>, data: &Bound<'_, PyAny>, end: bool) -> PyResult<Batch> {
         let inner = &mut self.inner;
-        let batch = if let Ok(messages) = data.cast::<PyBytes>() {
-            let messages = messages.as_bytes();
-            py.detach(|| inner.read(&frames::payloads(messages)?, end))
+        let batch = if let Ok(frames) = data.cast::<Frames>() {
+            let bytes = frames.borrow_mut().take()?;
+            py.detach(|| inner.read_messages(bytes, end))
         } else {
             let list: Vec<Bound<'_, PyBytes>> = data.cast::<PyList>()?.extract()?;
             let payloads: Vec<&[u8]> = list.iter().map(|payload| payload.as_bytes()).collect();

@@ -1,6 +1,6 @@
 //! The decoder, as Python holds it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,21 +11,45 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::Batch;
 use crate::errors;
+use crate::frames::Frames;
 use crate::projection::compiled;
 use crate::shape::Shape;
 
 const MANY: usize = 256;
 
-/// A payload, alone or in the midst of others.
-struct Payload {
-    bytes: Py<PyBytes>,
-    range: Range<usize>,
+/// Payloads that came together.
+enum Payloads {
+    List(VecDeque<Py<PyBytes>>),
+    /// Bytes, and where payloads lie in them.
+    Frames(Vec<u8>, VecDeque<Range<usize>>),
 }
 
-impl Payload {
-    fn get<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
-        let bytes = self.bytes.as_bytes(py);
-        bytes.get(self.range.clone()).unwrap_or_default()
+impl Payloads {
+    fn get<'a>(&'a self, py: Python<'a>, into: &mut Vec<&'a [u8]>) {
+        match self {
+            Self::List(list) => into.extend(list.iter().map(|payload| payload.as_bytes(py))),
+            Self::Frames(bytes, ranges) => {
+                let payload = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+                into.extend(ranges.iter().map(payload));
+            }
+        }
+    }
+
+    /// Drop the first payloads; how many are left to drop of others.
+    fn drop(&mut self, count: usize) -> usize {
+        let there = self.len();
+        match self {
+            Self::List(list) => drop(list.drain(..count.min(there))),
+            Self::Frames(_, ranges) => drop(ranges.drain(..count.min(there))),
+        }
+        count.saturating_sub(there)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Frames(_, ranges) => ranges.len(),
+        }
     }
 }
 
@@ -41,7 +65,7 @@ impl Payload {
 pub struct Decoder {
     inner: decoder::Decoder,
     /// Payloads behind a row that could not be read yet, and that one.
-    waiting: Vec<Payload>,
+    waiting: Vec<Payloads>,
     /// The `penstock.model.Table` of a shape, by its handle; old ones go when so many are there.
     tables: HashMap<u32, Py<PyAny>>,
     many: usize,
@@ -71,40 +95,36 @@ impl Decoder {
         }
     }
 
-    /// Keep payloads for later: a list of them, or CopyData messages as they stand in the stream.
+    /// Keep payloads for later: a list of them, or Frames.
     fn push(&mut self, py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Ok(messages) = payloads.cast::<PyBytes>() {
-            let ranges = frames::ranges(messages.as_bytes());
-            let ranges = ranges.map_err(|error| errors::protocol(py, &error))?;
-            self.waiting.extend(ranges.into_iter().map(|range| Payload {
-                bytes: messages.clone().unbind(),
-                range,
-            }));
-            return Ok(());
-        }
-        let payloads = payloads.cast::<PyList>()?;
-        self.waiting.reserve(payloads.len());
-        for payload in payloads {
-            let bytes = payload.cast_into::<PyBytes>()?;
-            let range = 0..bytes.as_bytes().len();
-            self.waiting.push(Payload {
-                bytes: bytes.unbind(),
-                range,
+        self.waiting
+            .push(if let Ok(frames) = payloads.cast::<Frames>() {
+                let bytes = frames.borrow_mut().take()?;
+                let ranges = frames::ranges(&bytes).collect::<Result<_, _>>();
+                let ranges = ranges.map_err(|error| errors::protocol(py, &error))?;
+                Payloads::Frames(bytes, ranges)
+            } else {
+                Payloads::List(payloads.cast::<PyList>()?.extract::<Vec<_>>()?.into())
             });
-        }
         Ok(())
     }
 
     /// Decode what waits. Raises ProtocolError; the decoder is of no use then.
     fn decode(&mut self, py: Python<'_>) -> PyResult<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let payloads: Vec<&[u8]> = waiting.iter().map(|payload| payload.get(py)).collect();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut payloads = Vec::with_capacity(waiting.iter().map(Payloads::len).sum());
+        for together in &waiting {
+            together.get(py, &mut payloads);
+        }
         let inner = &mut self.inner;
-        let used = py
+        let mut used = py
             .detach(|| inner.decode(payloads.iter().copied()))
             .map_err(|error| errors::protocol(py, &error))?;
+        for together in &mut waiting {
+            used = together.drop(used);
+        }
+        waiting.retain(|together| together.len() > 0);
         self.waiting = waiting;
-        self.waiting.drain(..used);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod copy;
 mod debezium;
 mod decoder;
 mod errors;
+mod frames;
 mod json;
 mod loads;
 mod messages;
@@ -35,6 +36,8 @@ mod penstock_native {
     use crate::debezium::Debezium;
     #[pymodule_export]
     use crate::decoder::Decoder;
+    #[pymodule_export]
+    use crate::frames::Frames;
     #[pymodule_export]
     use crate::messages::Messages;
     #[pymodule_export]

@@ -1,17 +1,31 @@
 //! The messages of a stream, as Python holds them.
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd;
+
 use penstock_wire::frames;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors;
+use crate::frames::Frames;
 
 /// What arrived of a server's stream: CopyData messages, and others between them.
 #[pyclass(module = "penstock_native")]
 #[derive(Default)]
 pub struct Messages {
     inner: frames::Messages,
+    /// What broke the socket behind the bytes that were received last.
+    broken: Option<io::Error>,
 }
+
+/// What is received at least where there is so much.
+const LEAST: usize = 32 << 10;
+
+/// Room that reading to the end of what is there wants besides.
+const PROBE: usize = 64;
 
 #[pymethods]
 impl Messages {
@@ -20,10 +34,45 @@ impl Messages {
         Self::default()
     }
 
-    /// Add what arrived. Raises ProtocolError.
-    fn push(&mut self, py: Python<'_>, bytes: &Bound<'_, PyBytes>) -> PyResult<()> {
-        let pushed = self.inner.push(bytes.as_bytes());
-        pushed.map_err(|error| errors::protocol(py, &error))
+    /// Add what a socket has, which does not block, until about `enough` bytes are here: how many
+    /// there were, None for nothing, 0 at its end. Raises OSError, ProtocolError.
+    fn receive(
+        &mut self,
+        py: Python<'_>,
+        socket: &Bound<'_, PyAny>,
+        enough: usize,
+    ) -> PyResult<Option<usize>> {
+        if let Some(error) = self.broken.take() {
+            return Err(error.into());
+        }
+        let descriptor: i32 = socket.call_method0("fileno")?.extract()?;
+        if descriptor < 0 {
+            return Err(io::Error::from(ErrorKind::NotConnected).into());
+        }
+        // SAFETY: the socket is open, and its descriptor stays its own: it is not closed here.
+        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
+        let inner = &mut self.inner;
+        let received = py.detach(|| {
+            inner.push(|bytes| {
+                let before = bytes.len();
+                let most = enough.saturating_sub(before).max(LEAST);
+                if bytes.capacity() - before < most + PROBE {
+                    bytes.reserve(most + LEAST + PROBE);
+                }
+                let read = (&*file).take(most as u64).read_to_end(bytes);
+                (bytes.len() - before, read.err())
+            })
+        });
+        let (size, error) = received.map_err(|error| errors::protocol(py, &error))?;
+        let is_empty = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
+        match error {
+            Some(error) if is_empty(&error) => Ok((size > 0).then_some(size)),
+            Some(error) if size == 0 => Err(error.into()),
+            error => {
+                self.broken = error;
+                Ok(Some(size))
+            }
+        }
     }
 
     /// Bytes of whole CopyData messages that stand before any other.
@@ -42,10 +91,8 @@ impl Messages {
     }
 
     /// Take these messages.
-    fn take<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let copied = PyBytes::new(py, self.inner.copied());
-        self.inner.discard();
-        copied
+    fn take(&mut self) -> Frames {
+        Frames::of(self.inner.take())
     }
 
     /// Take the message that follows them, by its letter and payload; None where it is not all

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::lsn::Lsn;
 use crate::table::Table;
-use crate::tuple::Values;
+use crate::tuple::{Form, Values};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -182,6 +182,8 @@ pub struct Batch {
     /// The database's name, which formats show.
     pub database: Arc<str>,
     pub bytes: Vec<u8>,
+    /// How the rows lie in the bytes.
+    pub form: Form,
     pub events: Vec<Event>,
     /// Versions of tables, each once.
     pub tables: Vec<Arc<Table>>,
@@ -226,7 +228,8 @@ impl Batch {
 
     /// The values of a packed row.
     pub fn values(&self, span: Span) -> Values<'_> {
-        Values::new(self.bytes.get(..span.end()).unwrap_or(&[]), span.start())
+        let bytes = self.bytes.get(..span.end()).unwrap_or(&[]);
+        Values::of(self.form, bytes, span.start())
     }
 
     /// The bytes at a span.

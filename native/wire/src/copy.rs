@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 
-use crate::batch::{Batch, Event, Operation, Origin, Row};
+use crate::batch::{Batch, Event, Operation, Origin, Row, Span};
 use crate::error::ProtocolError;
+use crate::frames;
 use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::rows;
 use crate::table::Table;
-use crate::tuple::Value;
+use crate::tuple::{Form, NULL, Value};
 
 /// How the rows come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Copy {
     /// The rows of some CopyData payloads. The first batch begins with the snapshot's beginning;
     /// `end` says that no rows follow.
     pub fn read(&mut self, payloads: &[&[u8]], end: bool) -> Result<Batch, ProtocolError> {
-        let mut batch = Batch::new(Arc::clone(&self.stream), Arc::clone(&self.database));
+        let (mut batch, table) = self.batch(payloads.len());
         batch.size = payloads.iter().map(|payload| payload.len()).sum();
         let source = self
             .projection
@@ -96,19 +97,6 @@ impl Copy {
         // A tab or a length becomes a head.
         let heads = 4 * arity * payloads.len();
         batch.bytes.reserve(batch.size + heads);
-        batch.events.reserve(payloads.len() + 2);
-        batch.origins.push(self.origin.clone());
-        let table = batch.table(&self.table);
-        let attempt = self.attempt;
-        if !self.begun {
-            self.begun = true;
-            let first = self.first;
-            batch.events.push(Event::SnapshotBegin {
-                table,
-                attempt,
-                first,
-            });
-        }
         for payload in payloads {
             match self.format {
                 Format::Text => {
@@ -120,16 +108,68 @@ impl Copy {
             }
             .map_err(|error| error.table(&self.table.text))?;
         }
+        self.end(&mut batch, table, end);
+        Ok(batch)
+    }
+
+    /// The same of CopyData messages as they stand in the stream. Rows that go on as they came stay
+    /// where they are.
+    pub fn read_messages(&mut self, bytes: Vec<u8>, end: bool) -> Result<Batch, ProtocolError> {
+        if self.format == Format::Text || self.projection.is_some() {
+            return self.read(&frames::payloads(&bytes)?, end);
+        }
+        const USUAL: usize = 100; // bytes of a row
+        let (mut batch, table) = self.batch(bytes.len() / USUAL);
+        batch.form = Form::Copied;
+        let arity = self.table.columns.len();
+        for range in frames::ranges(&bytes) {
+            let range = range?;
+            batch.size += range.len();
+            let payload = bytes.get(range.clone()).unwrap_or_default();
+            binary_rows(payload, arity, |mut fields| {
+                let start = range.start + fields.at();
+                for _ in 0..arity {
+                    field(&mut fields)?;
+                }
+                let after = rows::span(start, range.start + fields.at())?;
+                self.enter(&mut batch, table, after);
+                Ok(fields)
+            })
+            .map_err(|error| error.table(&self.table.text))?;
+        }
+        batch.bytes = bytes;
+        self.end(&mut batch, table, end);
+        Ok(batch)
+    }
+
+    /// A batch for about so many rows, and the table's index in it.
+    fn batch(&mut self, rows: usize) -> (Batch, u32) {
+        let mut batch = Batch::new(Arc::clone(&self.stream), Arc::clone(&self.database));
+        batch.events.reserve(rows + 2);
+        batch.origins.push(self.origin.clone());
+        let table = batch.table(&self.table);
+        if !self.begun {
+            self.begun = true;
+            let (attempt, first) = (self.attempt, self.first);
+            batch.events.push(Event::SnapshotBegin {
+                table,
+                attempt,
+                first,
+            });
+        }
+        (batch, table)
+    }
+
+    fn end(&self, batch: &mut Batch, table: u32, end: bool) {
         if end {
             let (rows, last) = (self.rows, self.last);
             batch.events.push(Event::SnapshotEnd {
                 table,
-                attempt,
+                attempt: self.attempt,
                 rows,
                 last,
             });
         }
-        Ok(batch)
     }
 
     /// Enter the row that was packed from `start` on.
@@ -139,6 +179,12 @@ impl Copy {
             projection.row(&row, &mut batch.bytes)?;
         }
         let after = rows::span(start, batch.bytes.len())?;
+        self.enter(batch, table, after);
+        Ok(())
+    }
+
+    #[inline]
+    fn enter(&mut self, batch: &mut Batch, table: u32, after: Span) {
         batch.events.push(Event::Row(Row {
             operation: Operation::Read,
             table,
@@ -150,7 +196,6 @@ impl Copy {
             old_key: None,
         }));
         self.rows += 1;
-        Ok(())
     }
 
     fn read_binary(
@@ -160,32 +205,48 @@ impl Copy {
         batch: &mut Batch,
         table: u32,
     ) -> Result<(), ProtocolError> {
-        let mut reader = Reader::new(payload, 0);
-        if payload.starts_with(SIGNATURE) {
-            read_header(&mut reader)?;
-        }
-        while !reader.rest().is_empty() {
-            let count = reader.short()? as i16;
-            if count == TRAILER {
-                reader.end()?;
-                break;
-            }
-            if i64::from(count) != arity as i64 {
-                return Err(wrong_arity(count, arity));
-            }
+        binary_rows(payload, arity, |mut fields| {
             let start = batch.bytes.len();
             for _ in 0..arity {
-                let length = reader.unsigned()?;
-                let value = match length {
-                    NULL => Value::Null,
-                    _ => Value::Binary(reader.bytes(length as usize)?),
-                };
-                value.pack(&mut batch.bytes);
+                field(&mut fields)?.pack(&mut batch.bytes);
             }
             self.push(batch, table, start)?;
-        }
-        Ok(())
+            Ok(fields)
+        })
     }
+}
+
+/// Have each row of a payload in binary format read; `row` gives back the reader that it gets at
+/// the row's first field, behind the last.
+#[inline]
+fn binary_rows<'a>(
+    payload: &'a [u8],
+    arity: usize,
+    mut row: impl FnMut(Reader<'a>) -> Result<Reader<'a>, ProtocolError>,
+) -> Result<(), ProtocolError> {
+    let mut reader = Reader::new(payload, 0);
+    if payload.starts_with(SIGNATURE) {
+        read_header(&mut reader)?;
+    }
+    while !reader.rest().is_empty() {
+        let count = reader.short()? as i16;
+        if count == TRAILER {
+            return reader.end();
+        }
+        if i64::from(count) != arity as i64 {
+            return Err(wrong_arity(count, arity));
+        }
+        reader = row(reader)?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn field<'a>(reader: &mut Reader<'a>) -> Result<Value<'a>, ProtocolError> {
+    Ok(match reader.unsigned()? {
+        NULL => Value::Null,
+        length => Value::Binary(reader.bytes(length as usize)?),
+    })
 }
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -193,8 +254,6 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const CRITICAL: u32 = 0xFFFF_0000;
 /// What stands for the number of columns after the last row.
 const TRAILER: i16 = -1;
-/// What stands for a null's length.
-const NULL: u32 = u32::MAX;
 
 fn read_header(reader: &mut Reader<'_>) -> Result<(), ProtocolError> {
     reader.seek(SIGNATURE.len());

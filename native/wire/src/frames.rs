@@ -35,26 +35,34 @@ fn first(bytes: &[u8]) -> Result<Option<Message<'_>>, ProtocolError> {
 }
 
 /// Where the payloads of whole CopyData messages lie.
-pub fn ranges(bytes: &[u8]) -> Result<Vec<Range<usize>>, ProtocolError> {
+pub fn ranges(bytes: &[u8]) -> impl Iterator<Item = Result<Range<usize>, ProtocolError>> {
     let mut rest = bytes;
-    let mut ranges = Vec::new();
-    while !rest.is_empty() {
-        let found = first(rest)?.filter(|message| message.letter == COPY_DATA);
-        let Some(message) = found else {
-            let message = "a CopyData message is cut or is none";
-            return Err(ProtocolError::new(message, bytes.len() - rest.len()));
-        };
-        rest = message.rest;
-        let end = bytes.len() - rest.len();
-        ranges.push(end - message.payload.len()..end);
-    }
-    Ok(ranges)
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let found = first(rest).map(|found| found.filter(|found| found.letter == COPY_DATA));
+        let at = bytes.len() - rest.len();
+        Some(match found {
+            Ok(Some(message)) => {
+                rest = message.rest;
+                let end = bytes.len() - rest.len();
+                Ok(end - message.payload.len()..end)
+            }
+            Ok(None) => {
+                let message = "a CopyData message is cut or is none";
+                Err(ProtocolError::new(message, at))
+            }
+            Err(error) => Err(error),
+        })
+    })
 }
 
 /// The payloads of whole CopyData messages.
 pub fn payloads(bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
-    let ranges = ranges(bytes)?.into_iter();
-    Ok(ranges.filter_map(|range| bytes.get(range)).collect())
+    ranges(bytes)
+        .map(|range| Ok(bytes.get(range?).unwrap_or_default()))
+        .collect()
 }
 
 /// What arrived of a stream: CopyData messages, and others between them.
@@ -66,10 +74,11 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// More of the stream.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
-        self.bytes.extend_from_slice(bytes);
-        self.look()
+    /// More of the stream, which `read` appends; what `read` gives.
+    pub fn push<T>(&mut self, read: impl FnOnce(&mut Vec<u8>) -> T) -> Result<T, ProtocolError> {
+        let given = read(&mut self.bytes);
+        self.look()?;
+        Ok(given)
     }
 
     fn look(&mut self) -> Result<(), ProtocolError> {
@@ -89,22 +98,30 @@ impl Messages {
     /// Of a log: the position that the last payload of [`Messages::copied`] begins with, behind its
     /// letter, and the keepalives among them.
     pub fn heard(&self) -> Result<(u64, Vec<&[u8]>), ProtocolError> {
-        let payloads = payloads(self.copied())?;
-        let last = payloads.last().and_then(|payload| payload.get(1..));
-        let position = last.and_then(|behind| behind.first_chunk());
+        let copied = self.copied();
+        let mut last: &[u8] = &[];
+        let mut keepalives = Vec::new();
+        for range in ranges(copied) {
+            last = copied.get(range?).unwrap_or_default();
+            if last.len() == KEEPALIVE && last.first() == Some(&b'k') {
+                keepalives.push(last);
+            }
+        }
+        let position = last.get(1..).and_then(|behind| behind.first_chunk());
         let position = position.copied().map_or(0, u64::from_be_bytes);
-        let is_keepalive =
-            |payload: &&[u8]| payload.len() == KEEPALIVE && payload.first() == Some(&b'k');
-        Ok((
-            position,
-            payloads.into_iter().filter(is_keepalive).collect(),
-        ))
+        Ok((position, keepalives))
     }
 
-    /// Drop what [`Messages::copied`] gave.
-    pub fn discard(&mut self) {
-        self.bytes.drain(..self.copied);
+    /// Take what [`Messages::copied`] gives: with the memory that it lies in, unless that is much
+    /// larger.
+    pub fn take(&mut self) -> Vec<u8> {
+        let copied = self.copied;
         self.copied = 0;
+        if copied < self.bytes.capacity() / 2 {
+            return self.bytes.drain(..copied).collect();
+        }
+        let rest = self.bytes.split_off(copied);
+        std::mem::replace(&mut self.bytes, rest)
     }
 
     /// Take the message that follows the CopyData messages; None where it is not all there.
@@ -138,13 +155,13 @@ mod tests {
             let mut messages = Messages::default();
             let (mut copied, mut letters) = (Vec::new(), Vec::new());
             for chunk in STREAM.chunks(size) {
-                messages.push(chunk).unwrap();
-                copied.extend_from_slice(messages.copied());
-                messages.discard();
+                messages
+                    .push(|bytes| bytes.extend_from_slice(chunk))
+                    .unwrap();
+                copied.extend(messages.take());
                 while let Some((letter, _)) = messages.control().unwrap() {
                     letters.push(letter);
-                    copied.extend_from_slice(messages.copied());
-                    messages.discard();
+                    copied.extend(messages.take());
                 }
             }
             assert!(messages.is_whole() && messages.copied().is_empty());
@@ -161,10 +178,12 @@ mod tests {
         for size in 1..stream.len() {
             let mut messages = Messages::default();
             for chunk in stream.chunks(size) {
-                messages.push(chunk).unwrap();
+                messages
+                    .push(|bytes| bytes.extend_from_slice(chunk))
+                    .unwrap();
             }
             assert_eq!(messages.heard().unwrap(), (9, vec![&stream[5..23]]));
-            messages.discard();
+            messages.take();
             assert_eq!(messages.heard().unwrap(), (0, vec![]));
         }
     }
@@ -176,6 +195,10 @@ mod tests {
             Some(5)
         );
         assert!(payloads(b"c\0\0\0\x04").is_err());
-        assert!(Messages::default().push(b"d\0\0\0\x03").is_err());
+        assert!(
+            Messages::default()
+                .push(|bytes| bytes.extend(b"d\0\0\0\x03"))
+                .is_err()
+        );
     }
 }

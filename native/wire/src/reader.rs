@@ -84,6 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// So many bytes.
+    #[inline]
     pub fn bytes(&mut self, length: usize) -> Result<&'a [u8], ProtocolError> {
         let rest = self.rest();
         let Some(bytes) = rest.get(..length) else {

@@ -1,7 +1,8 @@
 //! Packed rows: pgoutput's TupleData without its count. One head per column (`n` null,
 //! `u` unchanged, `t` text, `b` binary), the last two with a length and so many bytes.
 //!
-//! Whatever a row came as, log or COPY, inside a batch it is this.
+//! Whatever a row came as, log or COPY, inside a batch it is this; but rows of a COPY in binary may
+//! stay as they came.
 
 use crate::error::ProtocolError;
 
@@ -33,16 +34,34 @@ impl Value<'_> {
     }
 }
 
+/// How a row's values lie in its bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As pgoutput writes them.
+    #[default]
+    Tuple,
+    /// As COPY in binary format writes them: a length and so many bytes.
+    Copied,
+}
+
+/// What stands for a null's length in a copied row.
+pub const NULL: u32 = u32::MAX;
+
 /// Reads the values of a packed row, in column order.
 #[derive(Debug, Clone)]
 pub struct Values<'a> {
     bytes: &'a [u8],
     at: usize,
+    form: Form,
 }
 
 impl<'a> Values<'a> {
     pub fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        Self::of(Form::Tuple, bytes, at)
+    }
+
+    pub fn of(form: Form, bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, form }
     }
 
     /// Where the next value begins.
@@ -53,6 +72,9 @@ impl<'a> Values<'a> {
     /// The next value; `column` of `arity`, counted from 0, for the error's words.
     #[inline]
     pub fn next(&mut self, column: usize, arity: usize) -> Result<Value<'a>, ProtocolError> {
+        if self.form == Form::Copied {
+            return self.copied(column, arity);
+        }
         let (&form, rest) = match self.bytes.get(self.at..).and_then(<[u8]>::split_first) {
             Some(split) => split,
             None => return Err(no_value(column, arity, self.at)),
@@ -83,6 +105,25 @@ impl<'a> Values<'a> {
             }
             _ => Err(unknown_form(column, arity, self.at, form)),
         }
+    }
+
+    #[inline]
+    fn copied(&mut self, column: usize, arity: usize) -> Result<Value<'a>, ProtocolError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let Some((length, rest)) = rest.split_first_chunk() else {
+            return Err(no_length(column, arity, self.at));
+        };
+        let length = u32::from_be_bytes(*length);
+        if length == NULL {
+            self.at += 4;
+            return Ok(Value::Null);
+        }
+        let length = length as usize;
+        let Some(value) = rest.get(..length) else {
+            return Err(too_long(column, arity, self.at, length, rest.len()));
+        };
+        self.at += 4 + length;
+        Ok(Value::Binary(value))
     }
 }
 

@@ -19,6 +19,7 @@ from penstock.sources.postgres.plain import (
     error_of,
     query,
 )
+from penstock.sources.postgres.wire.copies import Frames
 
 _REST: Final = 0.001
 """Seconds to let a socket fill that was emptied. The server writes 8 kB at a time: to be woken for
@@ -49,7 +50,7 @@ class DirectCopy:
         self._look_up = look_up
         self._patience = patience
 
-    def read(self, sql: str, block: int) -> Iterator[bytes]:
+    def read(self, sql: str, block: int) -> Iterator[Frames]:
         """The CopyData messages of the answer, as they stand in the stream, in pieces of about
         ``block`` bytes.
 
@@ -66,7 +67,7 @@ class DirectCopy:
         error: Exception | None = None
         ready = False
         while not (ready and messages.whole):
-            messages.push(self._receive(error))
+            self._receive(messages, block, error)
             while (control := messages.control()) is not None:
                 kind, body = control
                 if kind == ERROR:
@@ -82,10 +83,10 @@ class DirectCopy:
         if messages.size:
             yield messages.take()
 
-    def _receive(self, last: Exception | None) -> bytes:
-        """What the socket has; ``last`` is the error after which it may end."""
+    def _receive(self, messages: Messages, block: int, last: Exception | None) -> None:
+        """Take what the socket has; ``last`` is the error after which it may end."""
         rested = False
-        while (received := self._socket.receive()) is None:
+        while (received := self._socket.receive(messages, block)) is None:
             if rested:
                 self._wait(select.POLLIN)
             else:
@@ -93,7 +94,6 @@ class DirectCopy:
             rested = True
         if not received:
             raise last or broken("the server closed it")
-        return received
 
     def _wait(self, event: int) -> None:
         self._socket.wait(event, self._patience)

@@ -18,12 +18,12 @@ from typing import Any, Final, Protocol
 from penstock.errors import ConnectionLostError
 from penstock.registry import driver
 from penstock.sources.postgres.connection import Connection, rows
+from penstock.sources.postgres.wire.copies import Frames
 
 ERROR, READY = b"EZ"
 ANY_TIME: Final = frozenset(b"NSA")
 """Notices, settings, notifications."""
 
-_CHUNK: Final = 1 << 17
 _GSS_ENCRYPTS_SINCE: Final = 120000
 _DETAILS: Final = {b"D": "DETAIL:  ", b"H": "HINT:  ", b"W": "CONTEXT:  "}
 
@@ -35,8 +35,8 @@ class Messages(Protocol):
     def size(self) -> int: ...
     @property
     def whole(self) -> bool: ...
-    def push(self, bytes: bytes, /) -> None: ...
-    def take(self) -> bytes: ...
+    def receive(self, socket: socket.socket, enough: int, /) -> int | None: ...
+    def take(self) -> Frames: ...
     def control(self) -> tuple[int, bytes] | None: ...
     def heard(self) -> tuple[int, list[bytes]]: ...
 
@@ -74,12 +74,11 @@ class PlainSocket:
         except OSError as error:
             raise broken(error) from error
 
-    def receive(self) -> bytes | None:
-        """What the socket has: None for nothing, and no bytes at its end."""
+    def receive(self, into: Messages, enough: int) -> int | None:
+        """Add what the socket has, until about ``enough`` bytes are there: how many there were,
+        None for nothing, and 0 at its end. Raises ProtocolError."""
         try:
-            return self._socket.recv(_CHUNK)
-        except BlockingIOError:
-            return None
+            return into.receive(self._socket, enough)
         except OSError as error:
             raise broken(error) from error
 

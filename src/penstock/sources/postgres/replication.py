@@ -34,6 +34,8 @@ _KEEPALIVE_SIZE: Final = 18
 _COPY_BOTH: Final = ord("W")
 _ENDS: Final = frozenset(b"cCZ")
 """CopyDone, CommandComplete, ReadyForQuery."""
+_FEW: Final = 1 << 14
+"""Bytes to take at once while no rows are expected."""
 _LAST_WORDS: Final = 2.0
 """Seconds that a server which ended the stream has to say why."""
 
@@ -232,16 +234,14 @@ class PlainReplication:
                 if kind not in ANY_TIME:
                     return kind
             messages.take()
-            received = self._socket.receive()
+            received = self._socket.receive(messages, _FEW)
             if received is None:
                 left = None if until is None else max(until - time.monotonic(), 0.0) * 1000
                 if not self._socket.wait(select.POLLIN, left):
                     return 0
-            elif received:
-                messages.push(received)
-            elif until is None:
-                raise self._error or broken("the server closed it")
-            else:
+            elif not received:
+                if until is None:
+                    raise self._error or broken("the server closed it")
                 return 0
 
     def fileno(self) -> int:
@@ -255,7 +255,7 @@ class PlainReplication:
         ended = self._control()
         while not ended and messages.size < limit:
             try:
-                received = self._socket.receive()
+                received = self._socket.receive(messages, limit)
             except ConnectionLostError as error:
                 end = error
                 break
@@ -264,7 +264,6 @@ class PlainReplication:
             if not received:
                 end = broken("the server closed it")
                 break
-            messages.push(received)
             ended = self._control()
         size = messages.size
         position, keepalives = messages.heard()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from penstock import kernel
 from penstock.errors import ProtocolError
@@ -30,23 +30,36 @@ from penstock.sources.postgres.wire.copybinary import read_copy_binary
 from penstock.sources.postgres.wire.copytext import read_copy_row
 from penstock.sources.postgres.wire.lsn import format_lsn
 
-Payloads: TypeAlias = list[bytes] | bytes
-"""CopyData payloads; for the native kernel also the messages as they stand in the stream."""
+
+class Frames(Protocol):
+    """CopyData messages as they stand in the stream, for the native kernel alone. Who reads them
+    takes them away."""
+
+    def __len__(self) -> int:
+        """How many bytes."""
+
+    def __bytes__(self) -> bytes:
+        """A copy of them."""
+
+    def extend(self, next: Any, /) -> None:
+        """Add the messages that follow these, and take them away there."""
+
+
+Payloads: TypeAlias = list[bytes] | Frames
+"""CopyData payloads."""
 
 _Read: TypeAlias = Callable[[list[bytes]], Iterable[Sequence[Raw]]]
 
 
 def size_of(payloads: Payloads) -> int:
     """How many bytes they are."""
-    return len(payloads) if isinstance(payloads, bytes) else sum(len(one) for one in payloads)
+    return sum(map(len, payloads)) if isinstance(payloads, list) else len(payloads)
 
 
 def joined(first: Payloads, second: Payloads) -> Payloads:
-    """Both, which are of one form."""
-    if isinstance(first, bytes):
-        assert isinstance(second, bytes)
-        return first + second
-    return [*first, *second]
+    """Both, which are of one form; they are of no use any more themselves."""
+    first.extend(second)  # type: ignore[arg-type] # of one form
+    return first
 
 
 class CopyDecoder(Protocol):
