@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from penstock.connect.registry import SchemaRegistry
 from penstock.formats.debezium import Debezium
+from penstock.formats.debezium.outbox import Outbox
 from penstock.formats.debezium.route import Route
 from penstock.formats.debezium.unwrap import Unwrap
 from tests.docs.tables import tables
@@ -38,5 +39,5 @@ def test_the_pages_of_its_parts_list_their_options() -> None:
         for cell, *_ in rows
         for name in cell.split(",")
     ]
-    models: list[type[BaseModel]] = [SchemaRegistry, Route, Unwrap]
+    models: list[type[BaseModel]] = [SchemaRegistry, Outbox, Route, Unwrap]
     assert listed == [name for model in models for name in model.model_fields]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,10 +161,24 @@ def _theirs(settings: Mapping[str, str | Mapping[str, Any]]) -> dict[str, str]:
         options = settings[name]
         assert isinstance(options, Mapping)
         for option, value in options.items():
+            if option == "tables":
+                made |= _only(name, value)
+                continue
             text = ",".join(value) if isinstance(value, list) else str(value).lower()
             text = str(value) if isinstance(value, str) else text
             made[f"transforms.{name}.{option.replace('_', '.')}"] = text.replace("\\", r"\\")
     return made
+
+
+def _only(name: str, tables: Sequence[str]) -> dict[str, str]:
+    """The predicate by which a transform is for some tables."""
+    (table,) = tables
+    return {
+        "predicates": "only",
+        "predicates.only.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
+        "predicates.only.pattern": re.escape(f"{PREFIX}.{table}").replace("\\", r"\\"),
+        f"transforms.{name}.predicate": "only",
+    }
 
 
 def options_of(settings: Mapping[str, str | Mapping[str, Any]]) -> Debezium:

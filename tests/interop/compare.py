@@ -57,7 +57,7 @@ def differences(theirs: Sequence[Told], ours: Sequence[Told]) -> list[Difference
 
 def misplaced(records: Sequence[Told]) -> list[str]:
     """Rows of a snapshot whose marker is not that of their place in it."""
-    rows = [r for r in records if (payload(r["value"]) or {}).get("op") == "r"]
+    rows = [r for r in records if _is_read(r)]
     wrong = []
     for n, row in enumerate(rows):
         begins = n == 0 or rows[n - 1]["topic"] != row["topic"]
@@ -81,10 +81,15 @@ def _by_topic(records: Sequence[Told]) -> dict[str, list[Told]]:
     for record in records:
         topics[record["topic"]].append(record)
     for told in topics.values():
-        read = [r for r in told if (payload(r["value"]) or {}).get("op") == "r"]
+        read = [r for r in told if _is_read(r)]
         read.sort(key=lambda r: json.dumps(r["key"] or payload(r["value"])["after"]))
         told[: len(read)] = read
     return topics
+
+
+def _is_read(record: Told) -> bool:
+    value = payload(record["value"])
+    return isinstance(value, dict) and value.get("op") == "r"
 
 
 _Found = Iterator[tuple[Path, Any, Any]]

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from penstock.component import Component
 from penstock.connect.registry import SchemaRegistry
 from penstock.formats.debezium.names import Adjustment
+from penstock.formats.debezium.outbox import Outbox
 from penstock.formats.debezium.route import Route
 from penstock.formats.debezium.unwrap import Unwrap
 
@@ -60,6 +61,7 @@ class Debezium(Component):
     schema_registry: Avro instead of JSON, with its schemas in this registry.
     schema_name_adjustment_mode, field_name_adjustment_mode: names of schemas and columns are made
         such as Avro allows: ``avro`` by underscores, ``avro_unicode`` by ``_u0020``.
+    outbox: rows of outbox tables as the events that they hold (``EventRouter``).
     route: tables share topics (``ByLogicalTableRouter``).
     unwrap: rows without their envelopes (``ExtractNewRecordState``), after ``route``.
     heartbeat_interval_ms: a heartbeat follows a batch that ends so long after the last, in ms;
@@ -86,6 +88,7 @@ class Debezium(Component):
     schema_registry: SchemaRegistry | None = None
     schema_name_adjustment_mode: Adjustment = "none"
     field_name_adjustment_mode: Adjustment = "none"
+    outbox: Outbox | None = None
     route: Route | None = None
     unwrap: Unwrap | None = None
     heartbeat_interval_ms: int = Field(default=0, ge=0)
@@ -114,7 +117,7 @@ class Debezium(Component):
         """Whether the records are more than the connector's own in JSON."""
         adjusted = (self.schema_name_adjustment_mode, self.field_name_adjustment_mode)
         return adjusted != ("none", "none") or any(
-            (self.schema_registry, self.route, self.unwrap, self.heartbeat_interval_ms)
+            (self.schema_registry, self.outbox, self.route, self.unwrap, self.heartbeat_interval_ms)
         )
 
     def converter(self) -> Converter:
@@ -138,7 +141,8 @@ class Debezium(Component):
         adjusted = self.schema_name_adjustment_mode, self.field_name_adjustment_mode
         if adjusted != ("none", "none"):
             steps.append(NamesStep(*adjusted))
-        steps += [part.build() for part in (self.route, self.unwrap) if part is not None]
+        parts = (self.outbox, self.route, self.unwrap)
+        steps += [part.build() for part in parts if part is not None]
         connector = DebeziumFormat(self.model_copy(update={"schemas": True}))
         interval = self.heartbeat_interval_ms
         extra = Heartbeats(self.topic_prefix, interval) if interval else tuple
