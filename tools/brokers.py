@@ -19,6 +19,8 @@ from tools.java import LIGHT, QUIET, Java, class_path
 
 CLUSTER: Final = "cGVuc3RvY2stdGVzdHMtMQ"  # a UUID in base64
 HEAP: Final = 128  # MiB
+USERS: Final = {"writer": "open sesame", "guest": "let me in"}
+"""Who may log in where passwords are asked for. The writer may do all; the guest, nothing."""
 
 
 class Kafka:
@@ -41,6 +43,7 @@ class Kafka:
         self._directory: Path | None = None
         self._ports = dict(zip(self.nodes, _free_ports(brokers), strict=True))
         self._controllers = dict(zip(self.nodes, _free_ports(brokers), strict=True))
+        self._guarded = dict(zip(self.nodes, _free_ports(brokers), strict=True))
         self._running: dict[int, Java] = {}
 
     def __enter__(self) -> Self:
@@ -53,6 +56,11 @@ class Kafka:
     def url(self) -> str:
         """``bootstrap.servers``."""
         return ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
+
+    @property
+    def guarded(self) -> str:
+        """``bootstrap.servers`` where :data:`USERS` log in by SASL/PLAIN."""
+        return ",".join(f"127.0.0.1:{port}" for port in self._guarded.values())
 
     @property
     def directory(self) -> Path:
@@ -68,7 +76,7 @@ class Kafka:
         """The process id of a broker that runs."""
         return self._running[node].process.pid
 
-    def start(self, *nodes: int, timeout: float = 90.0) -> Self:
+    def start(self, *nodes: int, timeout: float = 240.0) -> Self:
         """Start the brokers that do not run, or those that are named; wait until all serve.
 
         Raises RuntimeError with the end of a broker's log when it does not come up.
@@ -122,15 +130,25 @@ class Kafka:
         in_sync = str(min(2, len(self.nodes)))
         listeners = (
             f"PLAINTEXT://127.0.0.1:{self._ports[node]},"
+            f"GUARDED://127.0.0.1:{self._guarded[node]},"
             f"CONTROLLER://127.0.0.1:{self._controllers[node]}"
         )
         voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in self._controllers.items())
+        users = " ".join(f'user_{name}="{word}"' for name, word in USERS.items())
         settings = {
             "process.roles": "broker,controller",
             "node.id": str(node),
             "controller.quorum.voters": voters,
             "listeners": listeners,
             "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            "GUARDED:SASL_PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.guarded.plain.sasl.jaas.config": (
+                f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
+            ),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS;User:writer",
             "log.dirs": str(self.directory / str(node)),
             "default.replication.factor": copies,
             "min.insync.replicas": in_sync,

@@ -1,5 +1,5 @@
-"""The process that is killed: one pipeline from PostgreSQL to JSON lines, to a replica and to a
-function.
+"""The process that is killed: one pipeline from PostgreSQL to JSON lines, to a replica, to a
+function and, where there is a broker, to Kafka.
 
 It runs in a fork of a server process that has imported everything, so a life begins within
 milliseconds and a kill can hit its very start. Nothing of an earlier life is left in it.
@@ -26,17 +26,21 @@ from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Context, Sink
 from penstock.sinks.handlers.policy import Park
 from penstock.sinks.jsonl import JsonlSink
+from penstock.sinks.kafka import Kafka
 from penstock.sinks.sql.config import Sql
 from penstock.sources.postgres.config import Postgres
 from penstock.testing import Fault, FlakySink
 from tests.crash.mutants import MUTANTS
+from tests.support.kafka import Single
 
 PRELOAD = [
+    "confluent_kafka.admin",
     "orjson",
     "psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
     "penstock.sources.postgres.source",
+    "penstock.sinks.kafka.sink",
     "penstock.sinks.sql.sink",
     "penstock.app",
     "penstock.stores.sqlite",
@@ -47,6 +51,8 @@ PRELOAD = [
 
 
 HANDLED_TABLE: Final = "public.code"
+KAFKA: Final = {"plain": False, "exact": True}
+"""The sinks that write to Kafka, by whether they use transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Orders:
     armed: the failpoint that kills, and at which pass of it.
     flaky: the seed of its sinks' failures; None for sinks that do not fail.
     drain: end once everything committed before the start is delivered.
+    kafka: the brokers; none when empty.
     """
 
     pipeline: str
@@ -68,6 +75,7 @@ class Orders:
     flaky: int | None = None
     mutant: str | None = None
     drain: bool = False
+    kafka: str = ""
 
     @property
     def lines(self) -> Path:
@@ -144,10 +152,33 @@ def _pipeline(orders: Orders, reports: Connection) -> Pipeline:
     return Pipeline(
         orders.pipeline,
         source,
-        [lines, replica, _handled(orders)],
+        [lines, replica, _handled(orders), *_to_kafka(orders, random)],
         store=str(orders.state),
         context=Context(orders.pipeline, failpoints=_failpoints(orders, reports)),
     )
+
+
+def topic_of(pipeline: str, sink: str) -> str:
+    """Where a sink's records are, all in one partition: so they have an order."""
+    return f"{pipeline}.{sink}"
+
+
+def _to_kafka(orders: Orders, random: Random) -> list[Sink]:
+    if not orders.kafka:
+        return []
+    made: list[Sink] = []
+    for name, transactions in KAFKA.items():
+        config = Kafka(
+            brokers=orders.kafka,
+            transactions=transactions,
+            delivery_timeout=5,
+            settings={"reconnect.backoff.max.ms": 500},
+        )
+        sink = FlakySink(config.build(), _faults(random, orders, ["write", "open", "flush"]))
+        sink.name, sink.stores_checkpoints = name, transactions  # type: ignore[attr-defined]
+        sink.format = Single(topic_of(orders.pipeline, name))  # type: ignore[attr-defined]
+        made.append(sink)
+    return made
 
 
 def _handled(orders: Orders) -> Sink:

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -42,11 +42,13 @@ from tests.crash.checker import (
     position,
 )
 from tests.crash.checker import compare_replica as compare
-from tests.crash.child import HANDLED_TABLE, PRELOAD, Orders, live
+from tests.crash.child import HANDLED_TABLE, KAFKA, PRELOAD, Orders, live, topic_of
 from tests.crash.workload import TABLES, Workload, finish, prepare
+from tests.support.kafka import consume
 from tests.support.postgres import execute, fetch, fresh_database
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
+from tools.brokers import Kafka
 
 SETTINGS: Final[dict[str, Setting]] = {
     "max_prepared_transactions": 20,
@@ -70,7 +72,7 @@ PASSED_WITHIN: Final = 4.0
 CAUGHT_UP_WITHIN: Final = 90.0
 
 Fault: TypeAlias = Literal[
-    "server", "walsender", "terminate", "freeze", "tail", "power", "flaky", "network"
+    "server", "walsender", "terminate", "freeze", "tail", "power", "flaky", "network", "broker"
 ]
 Sabotage: TypeAlias = Literal["drop", "advance", "recreate"]
 
@@ -104,6 +106,7 @@ class Figures:
 
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    topics: Counter[str] = field(default_factory=Counter)
     committed: int = 0
     aborted: int = 0
     transactions: int = 0
@@ -121,7 +124,7 @@ class Figures:
 
     def add(self, other: Figures) -> None:
         """Count another episode in."""
-        for name in ("kills", "faults"):
+        for name in ("kills", "faults", "topics"):
             getattr(self, name).update(getattr(other, name))
         for name in ("repeats", "recovery", "liveness"):
             getattr(self, name).extend(getattr(other, name))
@@ -207,8 +210,9 @@ class Life:
 class Episode:
     """One database, one pipeline, many lives, one verdict."""
 
-    def __init__(self, server: Server, seed: int, plan: Plan) -> None:
+    def __init__(self, server: Server, seed: int, plan: Plan, kafka: Kafka | None = None) -> None:
         self.server = server
+        self.kafka = kafka
         self.seed = seed
         self.plan = plan
         self.random = Random(f"episode {seed}")
@@ -295,6 +299,7 @@ class Episode:
             self.random.getrandbits(32) if flaky else None,
             self.plan.mutant,
             drain,
+            self.kafka.url if self.kafka is not None else "",
         )
         self._lives.append(self._count_lines(orders))
         self._tell(f"start{' drain' if drain else ''} armed={armed} lines={self._lives[-1]}")
@@ -365,6 +370,12 @@ class Episode:
         self.server.kill()
         life.wait(self.random.uniform(0.0, 0.7))
         self.server.start()
+
+    def _kill_broker(self, life: Life) -> None:
+        assert self.kafka is not None
+        self.kafka.kill()
+        life.wait(self.random.uniform(0.0, 7.0))
+        self.kafka.start()
 
     def _kill_walsender(self, life: Life) -> None:
         with suppress(psycopg.Error):
@@ -515,9 +526,23 @@ class Episode:
         if lost:
             self.verdict.wrong("harness", f"the server itself lost {sorted(lost)[:5]}")
         compare(truth, dict(self._replicated()), self.verdict)
+        if self.kafka is not None:
+            self._judge_topics(truth, self.kafka.url)
         self.figures.transactions = self.verdict.transactions
         self.figures.changes = self.verdict.changes
         self.figures.repeats = self.verdict.repeats[1:]
+
+    def _judge_topics(self, truth: Truth, url: str) -> None:
+        for sink, exact in KAFKA.items():
+            messages = consume(url, topic_of(self._name, sink))
+            lines = [b'{"value":%b}' % message.value() for message in messages]
+            mine = replace(truth, snapshots=self._snapshots(sink))
+            verdict = judge(lines, [0], mine, Handled("", (), frozenset(), (0, 0)))
+            for violation in verdict.violations:
+                self._wrong(f"topic {sink}", violation)
+            if exact and any(verdict.repeats):
+                self._wrong("I7 once", f"topic {sink}: {verdict.repeats[0]} records came twice")
+            self.figures.topics[sink] += len(lines)
 
     def _truth(self, workload: Workload) -> Truth:
         promises = [
@@ -671,6 +696,7 @@ _TROUBLES: Final[dict[str, str]] = {
     "terminate": "terminate_walsender",
     "freeze": "freeze",
     "network": "trouble_network",
+    "broker": "kill_broker",
 }
 
 

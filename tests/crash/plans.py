@@ -29,6 +29,18 @@ SERVER: Final = Plan(_size(6), (), frozenset({"server", "walsender", "terminate"
 REPLICA: Final = Plan(
     _size(5), (Failpoint.SNAPSHOT_READ, Failpoint.SINK_COMMIT), frozenset({"flaky"}), "postgres"
 )
+KAFKA: Final = Plan(
+    _size(8),
+    (
+        Failpoint.SNAPSHOT_READ,
+        Failpoint.AFTER_WRITE,
+        Failpoint.BEFORE_FLUSH,
+        Failpoint.SINK_COMMIT,
+        Failpoint.AFTER_FLUSH,
+        Failpoint.AFTER_SAVE,
+    ),
+    frozenset({"flaky", "freeze", "broker"}),
+)
 NETWORK: Final = Plan(_size(6), (), frozenset({"network"}))
 
 _SNAPSHOTS: Final = Plan(

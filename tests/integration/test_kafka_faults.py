@@ -31,6 +31,7 @@ from penstock.testing.contracts.contract import TABLE, one
 from penstock.testing.scripted import batch, checkpoint, snapshot
 from tests.support.kafka import Prefixed, consume, fresh_name
 from tests.support.waiting import eventually
+from tools.brokers import USERS
 from tools.brokers import Kafka as Broker
 
 pytestmark = pytest.mark.server
@@ -230,7 +231,7 @@ class Dying:
         self.left = 0
 
     def close(self, seconds: float) -> bool:
-        return True
+        raise SystemError("returned a result with an exception set")
 
 
 def test_after_a_fatal_error_a_new_producer_goes_on(
@@ -374,6 +375,62 @@ def test_a_broker_that_is_away_at_the_start_is_unavailable() -> None:
             assert url in findings[0].message
 
         run(main())
+
+
+def logged_in(name: str, password: str) -> dict[str, str]:
+    """The settings of a user."""
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": name,
+        "sasl.password": password,
+    }
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+def test_a_user_writes(kafka: Broker, target: Target, transactions: bool) -> None:
+    settings = logged_in("writer", USERS["writer"])
+
+    async def main() -> None:
+        sink = target.sink(brokers=kafka.guarded, settings=settings, transactions=transactions)
+        assert await sink.check(target.context) == []
+        assert await feed(target, sink, batch(1, one(1))) == Mark("1", 0)
+
+    run(main())
+    assert target.ids() == [1]
+
+
+def test_a_wrong_password_stops_at_once(kafka: Broker, target: Target) -> None:
+    """And is told to nobody."""
+    sink = target.sink(
+        brokers=kafka.guarded, settings=logged_in("writer", "hunter2"), delivery_timeout=3600
+    )
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            with pytest.raises(SinkError, match="uthentication") as told:
+                await opened(target, sink)
+        assert not isinstance(told.value, SinkUnavailableError)
+        assert "password" in told.value.hint
+        assert "hunter2" not in f"{told.value}{told.value.hint}"
+        (finding,) = await sink.check(target.context)
+        assert (finding.severity, finding.code) == ("error", "sink")
+
+    run(main())
+
+
+def test_a_user_who_may_not_write_stops(kafka: Broker, target: Target) -> None:
+    settings = logged_in("guest", USERS["guest"])
+
+    async def main() -> None:
+        sink = target.sink(brokers=kafka.guarded, settings=settings)
+        with pytest.raises(SinkError, match="AUTHORIZATION") as told:
+            await feed(target, sink, batch(1, one(1)))
+        assert not isinstance(told.value, SinkUnavailableError)
+        assert "let our user" in told.value.hint
+
+    run(main())
+    assert target.ids() == []
 
 
 def test_a_stop_does_not_wait_for_a_broker_that_is_away() -> None:

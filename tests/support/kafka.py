@@ -22,8 +22,6 @@ def fresh_name() -> str:
 class Prefixed(ChangeFormat):
     """The format ``change`` with topics of its own, since all tests share one broker."""
 
-    native = ""
-
     def __init__(self, prefix: str) -> None:
         super().__init__()
         self._prefix = prefix
@@ -36,6 +34,21 @@ class Prefixed(ChangeFormat):
 
     def _own(self, record: Record) -> Record:
         return record._replace(topic=f"{self._prefix}.{record.topic}")
+
+
+class Single(ChangeFormat):
+    """The format ``change``, all in one topic."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        self._topic = topic
+
+    def build(self, pipeline: str) -> Single:
+        """Itself: it stands for its configuration too."""
+        return self
+
+    def records(self, batch: Batch) -> Any:
+        return (record._replace(topic=self._topic) for record in super().records(batch))
 
 
 def consume(url: str, topic: str, *, committed: bool = True) -> list[Any]:

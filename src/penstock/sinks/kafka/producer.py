@@ -128,7 +128,9 @@ class Producer:
                 self._client.abort_transaction(1.0)
             self._client.purge()
             self._client.close(1.0)
-        except self._exception:  # the next producer ends what is open
+        except (self._exception, SystemError):
+            # The next producer ends what is open. SystemError is what confluent-kafka makes of an
+            # error that ends the producer while it is closed.
             pass
 
     @property
