@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -104,7 +104,9 @@ class SourceState(Protocol):
         """Replace the source's own state, durably, before anything depends on it."""
 
     async def begin(
-        self, streams: Collection[str], states: Mapping[tuple[str, str], StreamState]
+        self,
+        streams: Mapping[str, Checkpoint],
+        states: Mapping[tuple[str, str], StreamState],
     ) -> Mapping[str, Checkpoint]:
         """A shared source (:class:`SharedSource`) was given streams, in place of all that it had.
 
@@ -113,10 +115,11 @@ class SourceState(Protocol):
 
         Parameters
         ----------
-        states: what was kept of the streams, by (sink, stream); none of one that is new.
+        streams: and where each begins of which nothing was kept.
+        states: what was kept, by (sink, stream).
 
-        Returns where each stream opens, the meet over all sinks. One that some sink has never
-        seen is absent.
+        Returns where each stream opens, the meet over all sinks; one of which some sink wants all
+        is absent.
 
         Raises
         ------

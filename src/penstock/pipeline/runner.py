@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -201,14 +201,18 @@ class Runner:
         return {lane.name for lane in self._lanes if lane.keeps_checkpoints}
 
     async def _begin(
-        self, streams: Collection[str], states: Mapping[Key, StreamState]
+        self, streams: Mapping[str, Checkpoint], states: Mapping[Key, StreamState]
     ) -> Mapping[str, Checkpoint]:
         """A shared source was given streams: each sink says anew where it stands in them.
 
         Nothing is on its way: a Barrier came before, or the lanes were settled.
         """
         own: dict[Key, Checkpoint] = {}
+        kept = {stream for _, stream in states}
+        states = dict(states)
         for lane in self._lanes:
+            for stream in streams.keys() - kept:
+                states[lane.name, stream] = StreamState(None, streams[stream])
             await lane.restart()
             for stream in streams:
                 checkpoint = await lane.resume(stream)
@@ -220,6 +224,8 @@ class Runner:
         self.ledger.begin(found)
         for lane in self._lanes:
             lane.passage = Passage(self._source, memory.of(lane.name), memory.finished(lane.name))
+        assert self._shared is not None
+        await self._shared.keep(found)
         return memory.start
 
     async def _open_source(self) -> Memory:

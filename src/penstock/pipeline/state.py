@@ -13,7 +13,9 @@ from penstock.ports import Saved, Source, Store, StreamState
 
 Start = Literal["snapshot", "now"]
 
-Begin = Callable[[Collection[str], Mapping[Key, StreamState]], Awaitable[Mapping[str, Checkpoint]]]
+Begin = Callable[
+    [Mapping[str, Checkpoint], Mapping[Key, StreamState]], Awaitable[Mapping[str, Checkpoint]]
+]
 """What :meth:`penstock.ports.SourceState.begin` does."""
 
 _KNOWN: Final = "known_columns"
@@ -65,7 +67,7 @@ class Memory:
         self.facts = dict(facts)
 
     async def begin(
-        self, streams: Collection[str], states: Mapping[Key, StreamState]
+        self, streams: Mapping[str, Checkpoint], states: Mapping[Key, StreamState]
     ) -> Mapping[str, Checkpoint]:
         """Where streams open that a shared source was given."""
         assert self._begin is not None, "the source is not a SharedSource"

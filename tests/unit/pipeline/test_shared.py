@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from random import Random
 from typing import Any, Literal
 
@@ -135,15 +135,8 @@ class Member:
             elif self._given is not None:
                 given, self._given = self._given, None
                 self._noted.clear()
-                for stream in given:
-                    if not self.group.states[stream]:
-                        start = self._at(stream, 0)
-                        self.group.states[stream] = {
-                            (sink, stream): StreamState(None, start)
-                            for sink in ("exact", "appended")
-                        }
                 states = {k: v for s in given for k, v in self.group.states[s].items()}
-                starts = await self._state.begin(given, states)
+                starts = await self._state.begin({s: self._at(s, 0) for s in given}, states)
                 self._mine = given
                 at.update({stream: read_at(starts[stream]) for stream in given})
                 for stream in given:  # a sink had it, and the group was not told
@@ -352,7 +345,9 @@ def ask_no_sink(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = Runner._begin
 
     async def blind(
-        self: Runner, streams: Collection[str], states: Mapping[tuple[str, str], StreamState]
+        self: Runner,
+        streams: Mapping[str, Checkpoint],
+        states: Mapping[tuple[str, str], StreamState],
     ) -> Any:
         resume = Lane.resume
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -29,11 +29,11 @@ class Remembered:
         self.facts = dict(facts)
 
     async def begin(
-        self, streams: Collection[str], states: Mapping[tuple[str, str], StreamState]
+        self, streams: Mapping[str, Checkpoint], states: Mapping[tuple[str, str], StreamState]
     ) -> Mapping[str, Checkpoint]:
-        """Where all of a stream's states are, which must be equal."""
+        """Where the one sink that there is was, or where the stream begins."""
         kept = {stream: state.safe for (_, stream), state in states.items() if state.safe}
-        return {stream: kept[stream] for stream in streams if stream in kept}
+        return {**streams, **kept}
 
 
 class SourceContract(Contract):
