@@ -149,6 +149,9 @@ class Lane:
         """Close the sink without a flush."""
         self._open = False
         await self.sink.close()
+        close = getattr(self._context.format, "close", None)
+        if close is not None:
+            close()
 
     @property
     def keeps_checkpoints(self) -> bool:

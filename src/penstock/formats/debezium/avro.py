@@ -27,6 +27,10 @@ class AvroConverter:
         """The bytes of its value. Raises as :meth:`key`."""
         return self._encode(f"{record.topic}-value", record.value)
 
+    def close(self) -> None:
+        """Let go of the registry's connection; the next record opens another."""
+        self._registry.close()
+
     def _encode(self, subject: str, data: Data | None) -> bytes | None:
         if data is None or data.value is None:
             return None

@@ -48,6 +48,9 @@ class Converter(Protocol):
     def value(self, record: ConnectRecord) -> bytes | None:
         """The bytes of its value."""
 
+    def close(self) -> None:
+        """Let go of connections; it may be asked again."""
+
 
 class JsonConverter:
     """Connect's JSON, with schemas or without."""
@@ -64,6 +67,9 @@ class JsonConverter:
     def value(self, record: ConnectRecord) -> bytes | None:
         """The value as JSON."""
         return self.json(record.value)
+
+    def close(self) -> None:
+        """It has none."""
 
     def json(self, data: Data | None) -> bytes | None:
         """A value as JSON."""
@@ -121,6 +127,10 @@ class DerivedFormat:
         if made is None:
             return Record(record.topic, None, None, record.headers)
         return _written(made, self._json if self.binary else self._converter)
+
+    def close(self) -> None:
+        """Let go of connections; it may be asked again."""
+        self._converter.close()
 
     def _opened(self, record: Record) -> ConnectRecord:
         topic, key, value, headers = record
