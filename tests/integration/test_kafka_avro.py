@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -22,6 +23,8 @@ from penstock.formats.debezium.avro import AvroConverter
 from penstock.formats.debezium.chain import ConnectRecord
 from penstock.pipeline import Pipeline
 from penstock.sinks.kafka import Kafka
+from penstock.sinks.sql import Sql
+from penstock.sources.kafka.config import Kafka as KafkaSource
 from penstock.sources.postgres.config import Postgres
 from tests.support.kafka import consume, fresh_name
 from tests.support.postgres import execute
@@ -48,6 +51,11 @@ class Flaky:
         if self.failures:
             raise self.failures.pop(0)
         return int(self._client.register_schema(subject, schema))
+
+    def get_schema(self, id: int) -> Any:
+        if self.failures:
+            raise self.failures.pop(0)
+        return self._client.get_schema(id)
 
 
 @pytest.fixture
@@ -107,6 +115,35 @@ def test_a_consumer_reads_every_change(
         assert len(told) == len(first)
     row = read(kafka, prefix, client)[0][1]["after"]
     assert row == {"id": 1, "note": "new", "price": Decimal("2.50"), "tags": ["a", None]}
+
+
+def test_the_kafka_source_reads_it_into_a_replica(
+    kafka: Broker,
+    database: str,
+    client: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flaky = Flaky(client, [])
+    monkeypatch.setattr(SchemaRegistry, "client", lambda self: flaky)
+    prefix = fresh_name()
+    execute(database, TABLE)
+    made = pipeline(kafka, database, prefix, tmp_path)
+    made.run(until_caught_up=True)
+    execute(database, *ROWS)
+    made.run(until_caught_up=True)
+
+    flaky.failures = [OSError("refused")]
+    topics = (f"{prefix}.public.orders",)
+    source = KafkaSource(brokers=kafka.url, topics=topics, schema_registry="mock://")
+    sink = Sql(url=f"sqlite:///{tmp_path / 'replica.db'}")
+    Pipeline(f"{prefix}_read", source, [sink], store="memory").run(until_caught_up=True)
+    assert flaky.failures == []
+    with closing(sqlite3.connect(tmp_path / "replica.db")) as connection:
+        rows = connection.execute("SELECT id, note, price FROM orders").fetchall()
+    assert [(id, note, Decimal(str(price))) for id, note, price in rows] == [
+        (1, "paid", Decimal("2.5"))
+    ]
 
 
 def test_an_incompatible_schema_stops_and_what_was_not_written_is_later(
