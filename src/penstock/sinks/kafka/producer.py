@@ -43,7 +43,7 @@ class Producer:
         timeout = int(min(cluster.config.delivery_timeout, TRANSACTION_LIMIT) * 1000)
         settings = {
             "linger.ms": 5,
-            "queue.buffering.max.kbytes": 16_384,
+            "queue.buffering.max.kbytes": 8_192,
             "queue.buffering.max.messages": 0,
             "partitioner": "murmur2_random",  # as Java's producers choose
             **cluster.settings,
