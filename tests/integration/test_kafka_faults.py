@@ -8,11 +8,14 @@ import random
 import socket
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from penstock.errors import (
@@ -26,7 +29,8 @@ from penstock.model import Batch, Mark
 from penstock.ports import Context
 from penstock.sinks.kafka import Kafka, producer, transaction
 from penstock.sinks.kafka.sink import KafkaSink
-from penstock.testing.builders import read
+from penstock.stores.sqlite import SqliteStore
+from penstock.testing.builders import read, update
 from penstock.testing.contracts.contract import TABLE, one
 from penstock.testing.scripted import batch, checkpoint, snapshot
 from tests.support.kafka import Prefixed, consume, fresh_name
@@ -52,6 +56,12 @@ class Target:
     def create(self, topic: str, **config: str) -> None:
         admin = AdminClient({"bootstrap.servers": self.url})
         admin.create_topics([NewTopic(topic, 1, config=config)])[topic].result()
+
+    def alter(self, topic: str, name: str, value: str) -> None:
+        admin = AdminClient({"bootstrap.servers": self.url})
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource("topic", topic, incremental_configs=[entry])
+        admin.incremental_alter_configs([resource])[resource].result()
 
     def ids(self) -> list[int]:
         return [json.loads(m.value())["after"]["id"] for m in consume(self.url, self.topic)]
@@ -297,6 +307,45 @@ def test_a_record_that_is_too_large_stops_and_costs_no_other(
 
     run(main())
     assert target.ids() == [1]
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+def test_a_record_that_is_too_large_can_be_parked_and_replayed(
+    target: Target, transactions: bool, tmp_path: Path
+) -> None:
+    """What comes later for its key waits behind it; all else goes on."""
+    store = SqliteStore(tmp_path / "state.db")
+    context = replace(target.context, store=store)
+    batches = [
+        batch(1, one(1), one(2, noise(3_000_000)), one(3)),
+        batch(2, update(TABLE, {"id": 2, "note": "small"}), one(4)),
+    ]
+
+    async def main() -> None:
+        await store.open(context)
+        for part in (*batches, batches[1]):  # a repeat parks nothing twice
+            sink = target.sink(transactions=transactions, too_large="park")
+            await sink.open(context)
+            await both(sink, part)
+            await sink.close()
+        parked = await store.parked("sink")
+        assert [one.id for one in parked] == ["1:1", "2:0"]
+        assert "the limit is" in parked[0].reason
+        assert "waits behind 1:1" in parked[1].reason
+
+        sink = target.sink(transactions=transactions, too_large="park")
+        await sink.open(context)
+        assert await sink.replay(parked) == []
+        await sink.close()
+        target.alter(target.topic, "max.message.bytes", "5000000")
+        await sink.open(context)
+        assert await sink.replay(parked) == ["1:1", "2:0"]
+        await sink.close()
+        assert await store.parked("sink") == []
+        await store.close()
+
+    run(main())
+    assert target.ids() == [1, 3, 4, 4, 2, 2]
 
 
 def test_a_large_record_that_compression_makes_small_is_written(target: Target) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from penstock.cli import main
 from penstock.model.archive import dump_change
+from penstock.parking import keys
 from penstock.ports import Context, Parked
-from penstock.sinks.handlers.order import keys
 from penstock.stores.sqlite import SqliteStore
 from penstock.testing import insert, update
 

@@ -565,7 +565,7 @@ def test_the_parked_change_can_be_restored() -> None:
 
 def test_handlers_that_cannot_park_are_refused() -> None:
     sink = HandlersSink([bind(Recorder(), "*", ())], [], Policy())
-    with pytest.raises(Exception, match="need a store"):
+    with pytest.raises(Exception, match="needs a store"):
         run_virtual(_opened(sink.open, Context("test", "handlers")))
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from penstock import Change, SinkError
 from penstock.model import EventBatch
+from penstock.parking import keys
 from penstock.ports import Context
 from penstock.sinks.handlers import HandlersSink, Policy
 from penstock.sinks.handlers.handler import bind
-from penstock.sinks.handlers.order import chains, keys, steps
+from penstock.sinks.handlers.order import chains, steps
 from penstock.stores.memory import MemoryStore
 from penstock.testing import (
     VirtualClock,

@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from penstock.model import UNCHANGED, Change, Event, Raw
-
-
-def _text(raw: Raw) -> str | None:
-    return None if raw is None or raw is UNCHANGED else raw.decode(errors="backslashreplace")
-
-
-def _key(table: str, values: Iterable[Raw]) -> str:
-    return table + json.dumps([_text(raw) for raw in values], ensure_ascii=False)
-
-
-def keys(change: Change[Any]) -> tuple[str, ...]:
-    """The canonical texts of a change's keys: two where the key changed.
-
-    A change without a key has the table's name alone: it stands for every row.
-    """
-    table = change.table
-    new = change.key_values
-    if new is None:
-        return (table,)
-    if change.key_old is None:
-        return (_key(table, new),)
-    return (_key(table, new), _key(table, change.key_old))
+from penstock.model import Change, Event
+from penstock.parking import keys
 
 
 def steps(events: Iterable[Event]) -> Iterator[Event | list[list[Change[Any]]]]:

@@ -16,10 +16,10 @@ from penstock.errors import (
 )
 from penstock.model import Batch, Change, Checkpoint, Event, Mark, Message, SchemaChange, Table
 from penstock.model.archive import load_change
+from penstock.parking import Parking
 from penstock.ports import Context, Finding, Parked
 from penstock.sinks.handlers.handler import Handler
 from penstock.sinks.handlers.order import steps
-from penstock.sinks.handlers.parking import Parking
 from penstock.sinks.handlers.policy import Park, Policy, Retry
 from penstock.sinks.handlers.transaction import Unit
 from penstock.sinks.handlers.workers import Workers

@@ -42,6 +42,10 @@ class Kafka(SinkComponent):
     create_topics: topics that do not exist are created; otherwise the pipeline stops at them.
     partitions, replication: of created topics; -1 is the broker's default.
     topic_config: of created topics, e.g. ``{"cleanup.policy" = "compact"}``.
+    too_large: what becomes of a change with a record larger than its topic takes
+        (``max.message.bytes``): it stops the pipeline, or is parked, with what comes later for its
+        key.
+    max_parked: how many changes may be parked before the pipeline is stuck.
     delivery_timeout: seconds after which a broker that does not take a record is unavailable.
     settings: librdkafka's own, for security and tuning; values may be secrets.
     """
@@ -56,6 +60,8 @@ class Kafka(SinkComponent):
     partitions: int = Field(default=-1, ge=-1)
     replication: int = Field(default=-1, ge=-1)
     topic_config: Mapping[str, str] = {}
+    too_large: Literal["stop", "park"] = "stop"
+    max_parked: int = Field(default=1000, ge=0)
     delivery_timeout: float = Field(default=30.0, gt=0)
     settings: Mapping[str, Secret] = {}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.errors import FencedError, PenstockError, SinkUnavailableError
 from penstock.failpoints import Failpoint
-from penstock.model import Batch, Change, Event, Mark, Message, Record, TransactionBegin
+from penstock.model import Batch, Change, Event, EventBatch, Mark, Message, Record, TransactionBegin
 from penstock.ports import Context
 from penstock.sinks.kafka import checkpoints
 from penstock.sinks.kafka.checkpoints import Memory, Place
@@ -54,6 +54,7 @@ class Session:
                 stored(self._cluster, self._topic, memory)
         self._producer = Producer(self._cluster, name, memory.batch)
         self._transaction: Transaction | None = None
+        self._limits: dict[str, int] = {}
         self._halfway = False
         self._ended: PenstockError | None = None
         self._last: Mark | None = None
@@ -78,6 +79,33 @@ class Session:
                 self._send(self._records(batch))
             else:
                 self._write_in(self._transaction, batch)
+
+    def oversized(self, batch: Batch) -> dict[str, str]:
+        """The ids of changes with a record that is too large for its topic, and why."""
+        if not any(map(self._excess, self._records(batch))):
+            return {}
+        found = {}
+        for event in batch:
+            if isinstance(event, Change):
+                for record in self._records(EventBatch(batch.stream, (event,))):
+                    if excess := self._excess(record):
+                        found[event.id] = excess
+        return found
+
+    def replay(self, change: Change) -> bool:
+        """Write one change that was parked; whether its topic took it."""
+        batch = EventBatch("main", (change,))
+        if self.oversized(batch):
+            return False
+        with self._judging():
+            if self._transaction is not None:
+                self._transaction.begin()
+            self._send(self._records(batch))
+            if self._transaction is not None:
+                self._transaction.commit()
+            else:
+                self._producer.drain()
+        return True
 
     def flush(self) -> Mark | None:
         """Wait until all is acknowledged; with transactions, commit it with the checkpoint.
@@ -154,21 +182,28 @@ class Session:
         """A record that may be too large is sent alone: compressed it may still fit, and a refusal
         takes no other record with it. Inside a transaction a refusal would end it, so there it
         is not tried."""
-        limits: dict[str, int] = {}
         for record in records:
-            topic, key, value, _ = record
-            limit = limits.get(topic)
-            if limit is None:
-                limit = limits[topic] = self._limit(topic)
-            size = (len(value) if value else 0) + (len(key) if key else 0) + _OVERHEAD
-            if 2 * size < limit or size + _headers(record) <= limit:
+            excess = self._excess(record)
+            if not excess:
                 yield record
             elif self._transaction is not None:
-                raise too_large(topic, f"{size} bytes, the limit is {limit}")
+                raise too_large(record.topic, excess)
             else:
                 self._producer.drain()
                 yield record
                 self._producer.drain()
+
+    def _excess(self, record: Record) -> str:
+        """Why a record may be too large for its topic; nothing where it is not."""
+        topic, key, value, headers = record
+        limit = self._limits.get(topic)
+        if limit is None:
+            limit = self._limits[topic] = self._limit(topic)
+        size = (len(value) if value else 0) + (len(key) if key else 0) + _OVERHEAD
+        if 2 * size < limit:
+            return ""
+        size += sum(len(name) + len(text) + 2 for name, text in headers.items())
+        return f"{size} bytes, the limit is {limit}" if size > limit else ""
 
     def _limit(self, topic: str) -> int:
         limit = self._topics.largest(topic)
@@ -195,10 +230,6 @@ class Session:
             if self._config.transactions:
                 stored(self._cluster, self._topic, self._memory)
             raise SinkUnavailableError(error.message) from error
-
-
-def _headers(record: Record) -> int:
-    return sum(len(name) + len(text) + 2 for name, text in record.headers.items())
 
 
 def _within(event: Event, mark: Mark) -> bool:

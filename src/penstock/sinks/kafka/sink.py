@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from penstock.errors import ConfigError, PenstockError, SinkUnavailableError
 from penstock.model import Batch, Checkpoint, Mark
-from penstock.ports import Context, Finding
+from penstock.ports import Context, Finding, Parked
 from penstock.sinks.kafka import checkpoints
 from penstock.sinks.kafka.checkpoints import Memory
 from penstock.sinks.kafka.client import Cluster
+from penstock.sinks.kafka.oversized import Oversized
 from penstock.sinks.kafka.producer import BATCH
 from penstock.sinks.kafka.session import Session
 from penstock.sinks.kafka.topics import Topics
@@ -42,6 +43,7 @@ class KafkaSink:
         self._thread: ThreadPoolExecutor | None = None
         self._stop = threading.Event()
         self._due: asyncio.TimerHandle | None = None
+        self._oversized: Oversized | None = None
 
     async def open(self, context: Context) -> None:
         """Connect; with transactions, fence other producers and read the checkpoints.
@@ -59,6 +61,9 @@ class KafkaSink:
             self._session = Session(self._config, context, self._memory, stop.is_set)
 
         await self._do(connect)
+        if self._config.too_large == "park":
+            self._oversized = Oversized(context, self._config.max_parked)
+            await self._oversized.load()
 
     async def resume(self, stream: str) -> Checkpoint | None:
         """The checkpoint that was committed with the stream's records."""
@@ -70,6 +75,8 @@ class KafkaSink:
         session = self._opened()
         if self._config.transactions and self._due is None:
             self._due = asyncio.get_running_loop().call_later(PART_AFTER, self._commit_part)
+        if self._oversized is not None:
+            batch = await self._oversized.keep_back(batch, self._examine)
         await self._do(lambda: session.write(batch))
 
     async def flush(self) -> Mark | None:
@@ -131,6 +138,19 @@ class KafkaSink:
             return Topics(Cluster(self._config, context, lambda: False)).delete(topic)
 
         return [f"topic {topic}"] if await asyncio.to_thread(forget) else []
+
+    async def replay(self, parked: Iterable[Parked]) -> list[str]:
+        """Write parked changes again, in order; the ids of those that their topics took."""
+        if self._oversized is None:
+            return []
+        session = self._opened()
+        return await self._oversized.replay(
+            parked, lambda change: self._do(lambda: session.replay(change))
+        )
+
+    async def _examine(self, batch: Batch) -> Mapping[str, str]:
+        session = self._opened()
+        return await self._do(lambda: session.oversized(batch))
 
     def _commit_part(self) -> None:
         """Called when what is written has waited for long."""

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from penstock.errors import ConfigError, StuckError
 from penstock.failpoints import Failpoint
-from penstock.model import Change
+from penstock.model import UNCHANGED, Change, Raw
 from penstock.model.archive import dump_change
 from penstock.ports import Context, Parked
-from penstock.sinks.handlers.order import keys
 
 REREAD_AFTER: Final = 5.0
 """Seconds after which a hit on a parked key looks into the store: a replay may have freed it."""
+
+
+def _text(raw: Raw) -> str | None:
+    return None if raw is None or raw is UNCHANGED else raw.decode(errors="backslashreplace")
+
+
+def _key(table: str, values: Iterable[Raw]) -> str:
+    return table + json.dumps([_text(raw) for raw in values], ensure_ascii=False)
+
+
+def keys(change: Change[Any]) -> tuple[str, ...]:
+    """The canonical texts of a change's keys: two where the key changed.
+
+    A change without a key has the table's name alone: it stands for every row.
+    """
+    table = change.table
+    new = change.key_values
+    if new is None:
+        return (table,)
+    if change.key_old is None:
+        return (_key(table, new),)
+    return (_key(table, new), _key(table, change.key_old))
 
 
 class Parking:
@@ -25,7 +48,7 @@ class Parking:
 
     def __init__(self, context: Context, limit: int) -> None:
         if context.store is None:
-            raise ConfigError("handlers need a store to park changes in")
+            raise ConfigError("parking needs a store")
         self._context = context
         self._store = context.store
         self._sink = context.component
@@ -85,7 +108,7 @@ class Parking:
             raise StuckError(
                 f"{len(self)} changes are parked in sink {self._sink!r}, and {change.id} would "
                 f"be one more than max_parked: {reason}",
-                hint="mend the handler, then: penstock parked TARGET replay",
+                hint="mend the cause, then: penstock parked TARGET replay",
                 table=change.table,
                 mark=change.mark,
             )
