@@ -233,6 +233,27 @@ def test_a_table_that_goes_away_while_we_read_is_told(
 
 
 @pytest.mark.usefixtures("look_often")
+def test_a_table_that_is_dropped_while_we_look_is_no_gap(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(database, *TABLES)
+    listed = catalog.user_tables
+
+    def dropped(connection: psycopg.Connection) -> list[catalog.Relkind]:
+        tables = listed(connection)
+        execute(database, "DROP TABLE IF EXISTS t")
+        return tables
+
+    async def read() -> None:
+        async with follower(database, Remembered()) as source:
+            monkeypatch.setattr(catalog, "user_tables", dropped)
+            execute(database, "INSERT INTO u VALUES (1)")
+            assert len(await source.changes()) == 1
+
+    run(read())
+
+
+@pytest.mark.usefixtures("look_often")
 def test_a_query_that_is_cancelled_is_tried_again(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,7 +282,7 @@ def play(case: Case, statements: list[str], *, running: bool) -> None:
         case.history.append(state(case.source))
         case.pipeline().run(until_caught_up=True)
         if running:
-            asyncio.run(asyncio.wait_for(follow(), 60))
+            asyncio.run(asyncio.wait_for(follow(), 240))
         else:
             for statement in statements:
                 case.perform(statement)

@@ -118,7 +118,7 @@ def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> No
 
     Parameters
     ----------
-    tables: those that exist; a dropped one is not missed.
+    tables: those that existed a moment ago; a dropped one is not missed.
 
     Raises GapError when the publication is gone, was made anew or for fewer operations, lacks a
     captured table, or has it on other terms: since when, nobody knows.
@@ -137,6 +137,8 @@ def check(connection: Connection, facts: Facts, tables: Sequence[Relkind]) -> No
         if table.oid not in captured:
             continue
         before, now = captured[table.oid], found.members.get(table.oid)
+        if now is None and not rows(connection, "SELECT 1 FROM pg_class WHERE oid = %s", table.oid):
+            continue  # dropped since the tables were listed
         if now is None or (before and now and before != now):
             what = "taken out of" if now is None else "made anew, or with another row filter, in"
             raise GapError(
