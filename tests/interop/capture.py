@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from penstock.formats.cloudevents import CloudEvents
@@ -108,6 +109,8 @@ def ours(dsn: str, options: Debezium, messages: Sequence[str]) -> Iterator[Any]:
 def captured(
     dsn: str,
     statements: Sequence[str],
+    stepwise: bool = False,
+    /,
     *,
     messages: Sequence[str] = (),
     **settings: str | Mapping[str, Any],
@@ -115,7 +118,9 @@ def captured(
     """Run statements while both capture: Debezium's records and ours, snapshots first.
 
     ``settings`` are the connector's, with ``__`` for dots; ours are the same by the same names.
-    Those of ``route``, ``unwrap`` and ``outbox`` are the transform's, by our names.
+    Those of ``route``, ``unwrap`` and ``outbox`` are the transform's, by our names. ``stepwise``,
+    both have captured a statement before the next one is run: both ask the catalog for what the log
+    does not tell, each in its own time.
     """
     execute(dsn, f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
     execute(dsn, f"INSERT INTO {SENTINEL} VALUES (-2), (-1), (0)")
@@ -135,9 +140,12 @@ def captured(
         eventually(lambda: failures or seen(records, 0), within=60, what="our snapshot")
         if failures:
             raise failures[0]
-        execute(dsn, *statements, f"INSERT INTO {SENTINEL} VALUES (1)")
-        eventually(lambda: failures or seen(records, 1), within=60, what="our records")
-        found = peer.wait(lambda found: seen(found, 1))
+        steps = [[one] for one in statements] if stepwise else [statements]
+        for number, step in enumerate(steps, 1):
+            execute(dsn, *step, f"INSERT INTO {SENTINEL} VALUES ({number})")
+            reached = partial(seen, id=number)
+            eventually(lambda: failures or reached(records), within=60, what="our records")  # noqa: B023
+            found = peer.wait(reached)
     return found, list(records)
 
 
@@ -191,6 +199,9 @@ def options_of(settings: Mapping[str, str | Mapping[str, Any]]) -> Debezium:
             given["schemas"] = _VALUES[value]
         elif name == "skipped__operations":
             given["skipped_operations"] = [] if value == "none" else value.split(",")
+        elif name == "message__key__columns":
+            pairs = (pair.split(":") for pair in value.split(";"))
+            given["message_key_columns"] = {table: names.split(",") for table, names in pairs}
         elif not name.startswith(("key__converter", "snapshot", "header", "cloudevents")):
             given[name.replace("__", "_")] = _VALUES.get(value, value)
     return Debezium(**given)

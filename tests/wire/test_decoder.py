@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from penstock.model import (
     TransactionEnd,
 )
 from penstock.sources.postgres.position import covers
-from penstock.sources.postgres.wire import RelationFacts
+from penstock.sources.postgres.wire import ColumnFacts, RelationFacts
 from tests.wire.payloads import (
     COMMITTED_US,
     INT8,
@@ -169,6 +170,8 @@ def test_received_does_not_grow_with_the_first_row_after_a_relation() -> None:
     shape = relation(ORDERS, "orders", ORDERS_COLUMNS)
     row = xlog(insert(ORDERS, b"1", b"a", None)[25:], lsn=0x9999)
     source.feed([begin(0x100), shape, row, commit(0x100, 0x180)])
+    source.describe(ORDERS_FACTS)
+    source.feed([])
     assert source.received == 0x180
 
 
@@ -301,13 +304,14 @@ def test_a_relation_without_rows_is_not_asked_for() -> None:
     assert source.needs is None
     assert len(changes([batch])) == 1
     source.feed([begin(0x200), relation(ORDERS, "orders", ORDERS_COLUMNS)])
-    assert source.feed([insert(ORDERS, b"1", b"a", None)]) == []
-    assert source.needs is None, "the shape is the one that its last row had"
+    assert source.needs is None
+    source.feed([insert(ORDERS, b"1", b"a", None)])
+    assert source.needs is not None, "its default or its nullability may be another one"
 
 
 def test_a_relation_sent_again_without_a_change_is_no_news() -> None:
     source = orders()
-    (batch,) = source.feed(
+    assert not source.feed(
         [
             begin(0x100),
             relation(ORDERS, "orders", ORDERS_COLUMNS),
@@ -315,7 +319,20 @@ def test_a_relation_sent_again_without_a_change_is_no_news() -> None:
             commit(0x100),
         ]
     )
+    source.describe(ORDERS_FACTS)
+    (batch,) = source.feed([])
     assert not any(isinstance(event, SchemaChange) for event in batch)
+
+
+def test_a_default_that_changed_is_news() -> None:
+    source = orders()
+    source.feed([begin(0x100), relation(ORDERS, "orders", ORDERS_COLUMNS)])
+    source.feed([insert(ORDERS, b"1", b"a", None), commit(0x100)])
+    source.describe(replace(ORDERS_FACTS, columns={"note": ColumnFacts(True, expression="'x'")}))
+    (batch,) = source.feed([])
+    news = next(iter(batch))
+    assert isinstance(news, SchemaChange)
+    assert [column.expression for column in news.after.columns] == [None, None, "'x'"]
 
 
 def test_a_table_known_from_before_needs_no_facts_but_is_announced() -> None:

@@ -66,6 +66,7 @@ def dump_table(table: Table) -> dict[str, Any]:
                 "nullable": column.nullable,
                 "default": column.default,
                 "generated": column.generated,
+                "expression": column.expression,
             }
             for column in table.columns
         ],
@@ -74,13 +75,21 @@ def dump_table(table: Table) -> dict[str, Any]:
         "as_of": table.as_of,
         "oid": table.oid,
         "key_deferrable": table.key_deferrable,
+        "unique": list(table.unique_columns),
     }
 
 
 def load_table(data: dict[str, Any]) -> Table:
     """The table that :func:`dump_table` saw."""
     columns = tuple(
-        Column(c["name"], load_type(c["type"]), c["nullable"], c["default"], c["generated"])
+        Column(
+            c["name"],
+            load_type(c["type"]),
+            c["nullable"],
+            c["default"],
+            c["generated"],
+            c["expression"],
+        )
         for c in data["columns"]
     )
     return Table(
@@ -92,6 +101,7 @@ def load_table(data: dict[str, Any]) -> Table:
         data["as_of"],
         data["oid"],
         data["key_deferrable"],
+        tuple(data["unique"]),
     )
 
 

@@ -144,6 +144,7 @@ class Projection:
             source,
             columns=tuple(map(self._column, self.outputs)),
             key_columns=tuple(self.outputs[i].name for i in self._key),
+            unique_columns=self._unique,
         )
 
     @cached_property
@@ -151,7 +152,9 @@ class Projection:
         """The source's table as it may be stored: defaults are values of old rows."""
         clear = {output.position for output in self.outputs if output.masking is None}
         columns = (
-            column if i in clear else replace(column, default=_hidden(column.default))
+            column
+            if i in clear
+            else replace(column, default=_hidden(column.default), expression=None)
             for i, column in enumerate(self.source.columns)
         )
         return replace(self.source, columns=tuple(columns))
@@ -161,7 +164,7 @@ class Projection:
         if output.masking is None:
             return replace(column, name=output.name)
         default = _hidden(column.default)
-        return Column(output.name, TEXT, column.nullable, default, False, column.external)
+        return Column(output.name, TEXT, column.nullable, default, external=column.external)
 
     @cached_property
     def _key(self) -> tuple[int, ...]:
@@ -184,6 +187,19 @@ class Projection:
                     table=text,
                 )
         return tuple(places[position] for position in self.source.key_indexes)
+
+    @property
+    def _unique(self) -> tuple[str, ...]:
+        """The columns of the unique index; none where they do not all go on distinguishably."""
+        told = {
+            output.position: output.name
+            for output in self.outputs
+            if output.masking is None or output.masking.distinguishes
+        }
+        positions = [self.source.index[name] for name in self.source.unique_columns]
+        if not told.keys() >= set(positions):
+            return ()
+        return tuple(told[position] for position in positions)
 
     @cached_property
     def values(self) -> Callable[[Values], list[Raw]]:

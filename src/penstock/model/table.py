@@ -97,7 +97,9 @@ class Type:
 class Column:
     """A column of a table.
 
-    ``nullable`` and ``default`` are catalog facts: None where the catalog was not asked.
+    ``nullable``, ``default`` and ``expression`` are catalog facts: None where the catalog was not
+    asked. ``default`` is what old rows show where the column was added later; ``expression``, the
+    default of new rows, as SQL.
     ``external``, whether a value may be stored out of line, so that the log may not repeat it, is
     asked for by a check only.
     """
@@ -107,6 +109,7 @@ class Column:
     nullable: bool | None = None
     default: str | None = None
     generated: bool = False
+    expression: str | None = None
     external: bool | None = field(default=None, compare=False)
 
 
@@ -136,6 +139,7 @@ class Table:
         came with the stream itself.
     oid: the source's number of the table, 0 where it has none.
     key_deferrable: whether two rows may have one key for a moment, inside a transaction.
+    unique_columns: of a table without a primary key, the columns of its first unique index by name.
     """
 
     schema: str
@@ -146,6 +150,7 @@ class Table:
     as_of: str | None = field(default=None, compare=False)
     oid: int = 0
     key_deferrable: bool = False
+    unique_columns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text

@@ -33,7 +33,7 @@ ORDERS = table(
     "orders",
     replace(column("id", "integer"), nullable=False),
     replace(column("note"), nullable=True),
-    replace(column("total", "numeric", (10 << 16 | 2) + 4, "((1.5))"), nullable=False),
+    replace(column("total", "numeric", (10 << 16 | 2) + 4), nullable=False, expression="1.5"),
     replace(column("at", "timestamptz"), nullable=False),
 )
 ORIGIN = Origin(

@@ -29,12 +29,10 @@ _FUNCTION: Final = {
 
 def default(column: Column, mapped: Mapped) -> bytes | None:
     """JSON of the column's default; None when there is none to tell."""
-    expression = column.default
+    expression = column.expression
     kind = mapped.default
     if expression is None or not kind or column.generated or is_domain(column.type):
         return None
-    if expression.startswith("((") and expression.endswith("))"):
-        expression = expression[2:-2]
     if expression.startswith("NULL"):
         return None
     if _CALL.match(expression):

@@ -168,7 +168,7 @@ def _key_names(table: Table, options: Debezium) -> tuple[str, ...]:
     for pattern, columns in options.message_key_columns.items():
         if fnmatchcase(table.text, pattern):
             return columns
-    return table.key_columns
+    return table.key_columns or table.unique_columns
 
 
 def _no_key(values: Sequence[Raw]) -> None:

@@ -167,7 +167,7 @@ def relation_facts(connection: Connection, relation: Relation) -> RelationFacts:
         SELECT a.attname, NOT a.attnotnull,
                coalesce(quote_literal(added.shown),
                         '((' || pg_get_expr(d.adbin, d.adrelid) || '))'),
-               a.attgenerated <> ''
+               a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid)
         FROM pg_attribute a
         LEFT JOIN added USING (attname)
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -181,9 +181,15 @@ def relation_facts(connection: Connection, relation: Relation) -> RelationFacts:
         as_of=as_of,
         primary_key=_index_columns(connection, relation.oid, primary=True),
         identity_index=_index_columns(connection, relation.oid, primary=False),
+        unique_index=_unique_columns(connection, relation.oid),
         columns={
-            name: ColumnFacts(nullable, None if generated else default, generated)
-            for name, nullable, default, generated in columns
+            name: ColumnFacts(
+                nullable,
+                None if generated else default,
+                generated,
+                None if generated else expression,
+            )
+            for name, nullable, default, generated, expression in columns
         },
         types=types(connection, {column.type_oid for column in relation.columns}),
         deferrable=rows(
@@ -209,6 +215,27 @@ def _index_columns(connection: Connection, oid: int, *, primary: bool) -> tuple[
         """,
         oid,
         primary,
+    )
+    return tuple(name for (name,) in found)
+
+
+def _unique_columns(connection: Connection, oid: int) -> tuple[str, ...]:
+    """Of the first index by name that has no expression, those that it includes among them."""
+    found = rows(
+        connection,
+        """
+        SELECT a.attname
+        FROM (
+            SELECT i.indrelid, i.indkey FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+            WHERE i.indrelid = %s AND i.indisunique AND 0 <> ALL (i.indkey::int2[])
+              AND NOT EXISTS (SELECT FROM pg_index p WHERE p.indrelid = i.indrelid AND indisprimary)
+            ORDER BY NOT i.indisclustered, c.relname LIMIT 1
+        ) i
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        ORDER BY k.place
+        """,
+        oid,
     )
     return tuple(name for (name,) in found)
 

@@ -33,6 +33,7 @@ class ColumnFacts:
     nullable: bool | None = None
     default: str | None = None
     generated: bool = False
+    expression: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class RelationFacts:
     primary_key: the primary key's columns in key order; empty when there is none.
     identity_index: the columns of the replica identity's index in index order; empty when
         there is none.
+    unique_index: of a table without a primary key, the columns of its first unique index by name.
     columns: facts by column name.
     types: types that are not built in, by OID.
     deferrable: whether the primary key is checked at a statement's or a transaction's end only.
@@ -53,6 +55,7 @@ class RelationFacts:
     as_of: str
     primary_key: tuple[str, ...] = ()
     identity_index: tuple[str, ...] = ()
+    unique_index: tuple[str, ...] = ()
     columns: Mapping[str, ColumnFacts] = field(default_factory=lambda: MappingProxyType({}))
     types: Mapping[int, Type] = field(default_factory=lambda: MappingProxyType({}))
     deferrable: bool = False
@@ -83,7 +86,9 @@ def make_table(relation: Relation, facts: RelationFacts, previous: Table | None)
             type = facts.types.get(column.type_oid) or known.get(column.type_oid)
             type = replace(type or unknown(column.type_oid), modifier=column.modifier)
         now = facts.columns.get(column.name, ColumnFacts())
-        columns.append(Column(column.name, type, now.nullable, now.default, now.generated))
+        columns.append(
+            Column(column.name, type, now.nullable, now.default, now.generated, now.expression)
+        )
     return Table(
         relation.schema,
         relation.name,
@@ -93,6 +98,7 @@ def make_table(relation: Relation, facts: RelationFacts, previous: Table | None)
         facts.as_of,
         relation.oid,
         key_deferrable=relation.identity in "fn" and facts.deferrable,
+        unique_columns=tuple(name for name in facts.unique_index if name in relation.names),
     )
 
 

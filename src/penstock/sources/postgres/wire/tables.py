@@ -78,9 +78,7 @@ class Tables:
         if self._wanted is not None and not self._wanted(relation.schema, relation.name):
             self._tables[oid] = None
             return
-        current = self._tables.get(oid)
-        if current is None or not _is_known(relation, current):
-            self._announced[oid] = relation
+        self._announced[oid] = relation
 
     def reading(self, oid: int) -> Reading | Relation:
         """How to read an announced relation's rows; the relation itself where the catalog's facts
