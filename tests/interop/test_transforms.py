@@ -53,6 +53,8 @@ CASES: Final[dict[str, dict[str, Any]]] = {
             "add_headers": ["op", "source.schema", "txId"],
         },
         "skipped__operations": "none",
+        "schema__name__adjustment__mode": "avro",
+        "field__name__adjustment__mode": "avro",
     },
     "by default": {"route": ROUTE, "unwrap": {}},
     "true tombstones": {
@@ -72,11 +74,6 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "value__converter__schemas__enable": "false",
         "schema__name__adjustment__mode": "avro_unicode",
         "field__name__adjustment__mode": "avro_unicode",
-    },
-    "names for Avro": {
-        "schema__name__adjustment__mode": "avro",
-        "field__name__adjustment__mode": "avro",
-        "unwrap": {"delete_tombstone_handling_mode": "rewrite"},
     },
 }
 
@@ -131,7 +128,6 @@ EVENTS: Final = (
     "DELETE FROM outbox",
 )
 OUTBOX_CASES: Final[dict[str, dict[str, Any]]] = {
-    "by default": {},
     "expanded": {"table_expand_json_payload": True},
     "placed": {
         "table_fields_additional_placement": [

@@ -5,6 +5,6 @@ A schema is the dict that Connect's JSON converter writes of it (``type``, ``opt
 bytes in Kafka are, both sides of penstock speak of them so.
 """
 
-from penstock.connect.json import Data, Frames, Schema
+from penstock.connect.json import Data, Frames, Remembered, Schema
 
-__all__ = ["Data", "Frames", "Schema"]
+__all__ = ["Data", "Frames", "Remembered", "Schema"]

@@ -14,24 +14,14 @@ from penstock.connect.json import Schema
 Convert: TypeAlias = Callable[[Any], Any]
 
 _FLOAT: Final = Struct("<f")
-_BRANCHES: Final = {
-    "boolean": "boolean",
-    "int8": "int",
-    "int16": "int",
-    "int32": "int",
-    "int64": "long",
-    "float": "float",
-    "double": "double",
-    "string": "string",
-    "bytes": "bytes",
-    "array": "array",
-}
+_BRANCHES: Final = {"float": "float", "double": "double", "bytes": "bytes", "array": "array"}
 
 
 def to_avro(schema: Schema) -> Convert:
-    """A function from JSON's value to fastavro's, in which a union's branch is told by name."""
+    """A function from JSON's value to fastavro's. Where it had to look into a value for the branch
+    of a union, the branch is told by name."""
     convert = _required(schema)
-    if not schema.get("optional"):
+    if convert is _same or not schema.get("optional"):
         return convert
     branch = _branch(schema)
     return lambda value: None if value is None else (branch, convert(value))
@@ -53,7 +43,7 @@ def _required(schema: Schema) -> Convert:
     if kind in ("float", "double"):
         return float  # of "NaN" and "Infinity" as well
     if kind == "struct":
-        return _struct([(field["field"], to_avro(field)) for field in schema["fields"]])
+        return _struct(schema, to_avro)
     if kind == "array":
         item = to_avro(schema["items"])
         return lambda values: [item(value) for value in values]
@@ -82,7 +72,7 @@ def _read(schema: Schema) -> Convert:
     if kind == "double":
         return _real
     if kind == "struct":
-        return _struct([(field["field"], from_avro(field)) for field in schema["fields"]])
+        return _struct(schema, from_avro)
     if kind == "array":
         item = from_avro(schema["items"])
         return lambda values: [item(value) for value in values]
@@ -94,8 +84,18 @@ def _read(schema: Schema) -> Convert:
     return _same
 
 
-def _struct(fields: list[tuple[str, Convert]]) -> Convert:
-    return lambda value: {name: convert(value[name]) for name, convert in fields}
+def _struct(schema: Schema, make: Callable[[Schema], Convert]) -> Convert:
+    """Converts the fields that need it."""
+    made = [(field["field"], make(field)) for field in schema["fields"]]
+    fields = [(name, convert) for name, convert in made if convert is not _same]
+
+    def convert_fields(value: Any) -> Any:
+        converted = dict(value)
+        for name, convert in fields:
+            converted[name] = convert(converted[name])
+        return converted
+
+    return convert_fields
 
 
 def _real(value: float) -> float | str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import orjson
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Schema: TypeAlias = dict[str, Any]
 """A Connect schema, as the JSON converter writes it."""
 
 _PAYLOAD: Final = b',"payload":'
+_MOST: Final = 1000
+_HEADS: Final = 8
 
 
 class Data:
@@ -44,6 +49,16 @@ class Data:
         return Data(schema, self._value, self._text)
 
 
+class Remembered(dict[K, V]):
+    """What was made of schemas, and can be made again: all is forgotten when it is too much, as
+    where documents have any number of shapes."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if len(self) >= _MOST:
+            self.clear()
+        super().__setitem__(key, value)
+
+
 class Frames:
     """Takes schemas off texts that come with them, and puts them on.
 
@@ -51,24 +66,30 @@ class Frames:
     """
 
     def __init__(self) -> None:
-        self._heads: dict[str, tuple[bytes, Schema]] = {}
-        self._schemas: dict[bytes, Schema] = {}
-        self._written: dict[int, tuple[Schema, bytes]] = {}
+        self._heads: dict[str, list[tuple[bytes, Schema]]] = {}
+        self._schemas: Remembered[bytes, Schema] = Remembered()
+        self._written: Remembered[int, tuple[Schema, bytes]] = Remembered()
 
     def split(self, kind: str, text: bytes) -> Data:
         """The value in a text. ``kind`` tells texts apart that have different schemas; those of
-        one kind may, but rarely do. Raises ValueError for what is no such text."""
-        head, schema = self._heads.get(kind, (b"", {}))
-        if not head or not text.startswith(head):
-            parsed = orjson.loads(text)
-            if not isinstance(parsed, dict) or parsed.keys() != {"schema", "payload"}:
-                raise ValueError("it comes without its schema")
-            written = orjson.dumps(parsed["schema"])
-            schema = self._schemas.setdefault(written, parsed["schema"])
-            head = b'{"schema":' + written + _PAYLOAD
-            if not text.startswith(head) or not text.endswith(b"}"):
-                return Data(schema, parsed["payload"])
-            self._heads[kind] = (head, schema)
+        one kind may have a few. Raises ValueError for what is no such text."""
+        heads = self._heads.setdefault(kind, [])
+        for i, (head, schema) in enumerate(heads):
+            if text.startswith(head):
+                if i:
+                    heads.insert(0, heads.pop(i))
+                return Data(schema, text=text[len(head) : -1])
+        parsed = orjson.loads(text)
+        if not isinstance(parsed, dict) or parsed.keys() != {"schema", "payload"}:
+            raise ValueError("it comes without its schema")
+        written = orjson.dumps(parsed["schema"])
+        schema = self._schemas.get(written) or parsed["schema"]
+        self._schemas[written] = schema
+        head = b'{"schema":' + written + _PAYLOAD
+        if not text.startswith(head) or not text.endswith(b"}"):
+            return Data(schema, parsed["payload"])
+        heads.insert(0, (head, schema))
+        del heads[_HEADS:]
         return Data(schema, text=text[len(head) : -1])
 
     def join(self, data: Data) -> bytes:
@@ -76,5 +97,6 @@ class Frames:
         found = self._written.get(id(data.schema))
         if found is None:
             head = b'{"schema":' + orjson.dumps(data.schema) + _PAYLOAD
-            found = self._written[id(data.schema)] = (data.schema, head)
+            found = (data.schema, head)
+            self._written[id(data.schema)] = found
         return found[1] + data.text + b"}"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from penstock.connect.avro import Avro, avro_schema, connect_schema
 from penstock.connect.datum import Convert, from_avro, to_avro
-from penstock.connect.json import Data, Schema
+from penstock.connect.json import Data, Remembered, Schema
 from penstock.registry import driver
 
 T = TypeVar("T")
@@ -95,8 +95,8 @@ class Registry:
         self._client = client
         self._avro = driver("fastavro", "kafka")
         self._confluent = driver("confluent_kafka.schema_registry", "kafka")
-        self._encoders: dict[tuple[str, int], _Encoder] = {}
-        self._decoders: dict[int, _Decoder] = {}
+        self._encoders: Remembered[tuple[str, int], _Encoder] = Remembered()
+        self._decoders: Remembered[int, _Decoder] = Remembered()
 
     def encode(self, subject: str, data: Data) -> bytes:
         """A value in the wire format.

@@ -39,3 +39,22 @@ def test_the_way_it_is_written_does_not_matter() -> None:
 def test_a_text_without_its_schema_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"schema|unexpected"):
         Frames().split("key", text)
+
+
+def test_a_few_schemas_in_one_place_are_each_parsed_once() -> None:
+    frames = Frames()
+    texts = [frames.join(Data(INT, 5)), frames.join(Data(TEXT, "5"))]
+    first = [frames.split("key", text).schema for text in texts]
+    again = [frames.split("key", text).schema for text in texts]
+    assert [one is other for one, other in zip(first, again, strict=True)] == [True, True]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    frames = Frames()
+    for n in range(3000):
+        schema = {"type": "struct", "name": f"s{n}", "fields": [], "optional": False}
+        data = frames.split("value", frames.join(Data(schema, {})))
+        assert data.schema == schema
+    assert len(frames._schemas) <= 1000
+    assert len(frames._written) <= 1000
+    assert len(frames._heads["value"]) <= 8

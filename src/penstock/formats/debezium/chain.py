@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import orjson
 
-from penstock.connect import Data, Frames, Schema
+from penstock.connect import Data, Frames, Remembered, Schema
 from penstock.model import Batch, Change, Record
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Derived:
 
     def __init__(self, derive: Callable[..., Schema]) -> None:
         self._derive = derive
-        self._made: dict[tuple[int, Any], tuple[Schema, Schema]] = {}
+        self._made: Remembered[tuple[int, Any], tuple[Schema, Schema]] = Remembered()
 
     def of(self, schema: Schema, *rest: Any) -> Schema:
         """What is made of a schema and what else counts."""

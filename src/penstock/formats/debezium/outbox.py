@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from penstock.connect import Data, Schema
+from penstock.connect import Data, Remembered, Schema
 from penstock.errors import DecodeError, SchemaError
 from penstock.formats.debezium.chain import (
     ConnectRecord,
@@ -121,7 +121,7 @@ class OutboxStep:
         self._outboxes: dict[str, bool] = {}
         self._columns = Derived(lambda envelope, name: bare(_column(envelope, name)))
         self._structs = Derived(self._struct)
-        self._expanded: dict[bytes, Schema] = {}
+        self._expanded: Remembered[bytes, Schema] = Remembered()
 
     def __call__(self, record: ConnectRecord) -> ConnectRecord | None:
         value = record.value
@@ -225,7 +225,10 @@ class OutboxStep:
 
     def _same(self, data: Data) -> Data:
         """With the schema object of all that have an equal one."""
-        return data.under(self._expanded.setdefault(orjson.dumps(data.schema), data.schema))
+        text = orjson.dumps(data.schema)
+        schema = self._expanded.get(text) or data.schema
+        self._expanded[text] = schema
+        return data.under(schema)
 
 
 class _Envelope:
