@@ -303,7 +303,7 @@ def test_a_walsender_that_waits_for_a_standby_stands_still(
 ) -> None:
     """It answers, and reads no log that the standby has not confirmed: for ever, without one."""
     monkeypatch.setattr(watch, "EVERY", 0.5)
-    dsn = f"{own_server('18').start().dsn()}?options=-c%20wal_sender_timeout%3D2s"
+    dsn = f"{own_server('18').start().dsn()}?options=-c%20wal_sender_timeout%3D6s"
     execute(dsn, "CREATE TABLE t (id int PRIMARY KEY, note text)")
     memory = Remembered()
 
@@ -322,12 +322,14 @@ def test_a_walsender_that_waits_for_a_standby_stands_still(
                 dsn, "INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 40000) i"
             )
             reading = asyncio.ensure_future(follower.read_for_ever())
-            await until(follower.source.waiting)
+            await until(lambda: follower.source.waiting() or reading.done())
             execute(dsn, "ALTER SYSTEM RESET synchronized_standby_slots", "SELECT pg_reload_conf()")
-            await until(lambda: len(follower.replica.get("public.t", ())) == 40000)
-            await until(lambda: not follower.source.waiting())
+            rows = follower.replica.setdefault("public.t", {})
+            await until(lambda: len(rows) == 40000 or reading.done())
+            await until(lambda: not follower.source.waiting() or reading.done())
             reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            with pytest.raises(asyncio.CancelledError):
+                await reading
 
     run(scenario())
 
