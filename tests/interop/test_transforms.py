@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.interop.capture import SENTINEL, Told, captured
+from tests.interop.capture import PREFIX, SENTINEL, Told, captured
 from tests.interop.compare import Difference, differences
 from tests.support.postgres import execute
 
@@ -37,6 +37,7 @@ ROUTE: Final = {
     "topic_regex": r"(?<prefix>[a-z]+)\.public\.(orders)_(\d+)",
     "topic_replacement": r"${prefix}.all_$2",
 }
+HEARTBEATS: Final = f"__debezium-heartbeat.{PREFIX}"
 ADDED: Final = ("__txId", "__source_ts_ms", "__source_schema")
 
 CASES: Final[dict[str, dict[str, Any]]] = {
@@ -66,6 +67,7 @@ CASES: Final[dict[str, dict[str, Any]]] = {
             "add_headers_prefix": "",
         },
         "provide__transaction__metadata": "true",
+        "heartbeat__interval__ms": "1",
     },
     "without deletes": {
         "route": {**ROUTE, "key_enforce_uniqueness": False},
@@ -90,6 +92,13 @@ def expected(difference: Difference, theirs: Sequence[Told]) -> bool:
     return name in ADDED and told[difference.number]["value"] is None
 
 
+def without_heartbeats(records: list[Told]) -> list[Told]:
+    """Takes the heartbeats out, which come when they come; gives them."""
+    found = [record for record in records if record["topic"] == HEARTBEATS]
+    records[:] = [record for record in records if record["topic"] != HEARTBEATS]
+    return found
+
+
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
@@ -98,6 +107,12 @@ def test_transformed_records_are_as_debeziums_transforms_make_them(
 ) -> None:
     execute(database, *TABLES)
     theirs, ours = captured(database, CHANGES, messages=["mine"], **CASES[case])
+    beats = [without_heartbeats(theirs), without_heartbeats(ours)]
+    if "heartbeat__interval__ms" in CASES[case]:
+        a, b = (found[-1] for found in beats)
+        assert a["key"] == b["key"]
+        assert a["value"]["schema"] == b["value"]["schema"]
+        assert a["value"]["payload"].keys() == b["value"]["payload"].keys() == {"ts_ms"}
     assert len(theirs) > 10
     found = [d for d in differences(theirs, ours) if not expected(d, theirs)]
     assert "\n".join(map(str, found)) == ""
