@@ -16,6 +16,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError, ProtocolError
+from penstock.kernel import native
 from penstock.model import UNCHANGED, Batch, Change, Column, Table, Type
 from penstock.model.projection import Masking, Output, Projection
 from penstock.sources.postgres.wire import Decoder, RelationFacts
@@ -315,6 +316,11 @@ def sent(form: bytes) -> bytes:
 
 def sent_values(type: Type) -> Stream:
     """Rows of one column, each with a value that came in binary."""
+    return Stream([type], (), "d", [sent(form) for form in sent_forms(type)])
+
+
+def sent_forms(type: Type) -> list[bytes]:
+    """Forms that are no nonsense."""
     text = text_of(type)
     assert text is not None
     forms = []
@@ -322,7 +328,7 @@ def sent_values(type: Type) -> Stream:
         with suppress(ValueError):
             text(form)
             forms.append(form)
-    return Stream([type], (), "d", [sent(form) for form in forms])
+    return forms
 
 
 @pytest.mark.parametrize("type", SENT, ids=[type.sql for type in SENT])
@@ -332,6 +338,79 @@ def test_values_that_came_in_binary(type: Type) -> None:
         decode(stream, NativeDecoder, binary=180_000).to_arrow(),
         decode(stream, Decoder, binary=180_000).to_arrow(),
     )
+
+
+def decode_copied(
+    types: Sequence[Type], rows: Sequence[Sequence[bytes | None]], kind: Any = PythonCopyDecoder
+) -> Batch:
+    """Rows copied in binary, as messages of a stream for the native kernel."""
+    columns = tuple(Column(f"c{i}", type) for i, type in enumerate(types))
+    payloads: Any = [
+        len(row).to_bytes(2)
+        + b"".join(b"\xff" * 4 if raw is None else len(raw).to_bytes(4) + raw for raw in row)
+        for row in rows
+    ]
+    if kind is NativeCopyDecoder:
+        stream = b"".join(b"d" + (len(one) + 4).to_bytes(4) + one for one in payloads)
+        payloads = native().Frames(stream)
+    options: Any = {"at": 9, "database": "shop", "projection": None, "binary": True}
+    table = Table("public", "t", columns, ("c0",), oid=OID)
+    batch: Batch = kind(table, 1, **options).feed(payloads)
+    return batch
+
+
+def compare_copied(types: Sequence[Type], rows: Sequence[Sequence[bytes | None]]) -> None:
+    made = [
+        build(decode_copied(types, rows, kind)) for kind in (NativeCopyDecoder, PythonCopyDecoder)
+    ]
+    equal(*made)
+
+
+TILED: Final = [
+    *(a(oid) for oid in (16, 17, 20, 21, 23, 25, 26, 114, 700, 701, 1082, 1083, 1114, 1184)),
+    *(a(oid) for oid in (2950, 3802)),
+    a(NUMERIC, numeric(12, 2)),
+    a(NUMERIC, numeric(30, 10)),
+]
+"""Types whose values are read column by column where that can be done."""
+
+
+def forms_of(type: Type, random: Random) -> list[bytes]:
+    """Send forms that the server writes for columns of a type."""
+    if type.base != NUMERIC:
+        return sent_forms(type)[:300]
+    scale = type.modifier - 4 & 0x7FF
+    steps = 10 ** (-scale % 4)  # the last digit to the base 10000 ends with so many zeros
+    groups = [random.choices(range(10_000), k=1 + -(-scale // 4)) for _ in range(300)]
+    return [
+        pack(f">HhHH{len(group) + 1}H", len(group) + 1, 1, sign, scale, *group, last * steps)
+        for group in groups
+        for sign in (0, 0x4000)
+        for last in (0, 1, random.randrange(10_000 // steps))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_rows_in_binary(seed: int) -> None:
+    """Odd seeds have only values that their columns can hold."""
+    random = Random(seed)
+    types = random.choices(TILED, k=5)
+    pools: list[list[bytes | None]] = []
+    for type in types:
+        forms = forms_of(type, random)
+        if seed % 2:
+            (built,) = decode_copied([type], [[form] for form in forms]).to_arrow()
+            misfits = built.column("_text").is_valid().to_pylist()
+            forms = [form for form, misfit in zip(forms, misfits, strict=True) if not misfit]
+        pools.append([*forms, None])
+    compare_copied(types, [[random.choice(pool) for pool in pools] for _ in range(300)])
+
+
+@pytest.mark.parametrize("at", [0, 8, 254, 255])
+def test_a_character_in_two_halves(at: int) -> None:
+    rows: list[list[bytes | None]] = [[b"a"] for _ in range(260)]
+    rows[at], rows[at + 1] = [b"\xc3"], [b"\xa9"]
+    compare_copied([a(25)], rows)
 
 
 @pytest.mark.parametrize("kind", [NativeDecoder, Decoder])

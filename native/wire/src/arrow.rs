@@ -10,6 +10,7 @@ mod sent;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tile;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 
 use self::added::Added;
 use self::column::{Column, Unfit};
+use self::tile::Place;
 use crate::batch::{Batch, Event, Operation, Row, Span};
 use crate::error::{DecodeError, EncodeError};
 use crate::exact;
@@ -87,10 +89,14 @@ pub fn record_batches(
             all.push(Rows::new(table, schema, rows)?);
         }
     }
-    for row in batch.events.iter().filter_map(change) {
-        let place = places.get(row.table as usize);
+    let mut events = batch.events.as_slice();
+    while !events.is_empty() {
+        let run = tile::alike(events).unwrap_or_else(|| events.get(..1).unwrap_or_default());
+        events = events.get(run.len()..).unwrap_or_default();
+        let table = run.first().and_then(change).map(|row| row.table as usize);
+        let place = table.and_then(|table| places.get(table));
         if let Some(rows) = place.and_then(|&place| all.get_mut(place)) {
-            rows.add(batch, &row)?;
+            rows.add(batch, run)?;
         }
     }
     all.into_iter().map(Rows::finish).collect()
@@ -156,18 +162,30 @@ impl<'a> Rows<'a> {
         })
     }
 
-    fn add(&mut self, batch: &Batch, row: &Row) -> Result<()> {
+    /// One change, or rows that are alike.
+    fn add(&mut self, batch: &Batch, run: &[Event]) -> Result<()> {
+        if run.len() > 1 && self.cells.tile(batch, run) {
+            self.old_key.nulls(run.len());
+            self.has_old_key.append_n_nulls(run.len());
+            return Ok(self.added.changes(batch, run.iter().filter_map(change))?);
+        }
+        run.iter()
+            .filter_map(change)
+            .try_for_each(|row| self.add_one(batch, &row))
+    }
+
+    fn add_one(&mut self, batch: &Batch, row: &Row) -> Result<()> {
         if let Some(span) = row.after.or(row.before) {
             self.cells.row(self.table, batch, span, &mut self.added)?;
         } else if let Some(span) = row.key {
             self.key_alone(batch, span)?;
         } else {
-            self.cells.null();
+            self.cells.nulls(1);
         }
         if let Some(span) = row.old_key {
             self.old_key.row(self.table, batch, span, &mut self.added)?;
         } else {
-            self.old_key.null();
+            self.old_key.nulls(1);
         }
         self.has_old_key.append(row.old_key.is_some());
         self.added.change(batch, row)?;
@@ -218,6 +236,7 @@ impl<'a> Rows<'a> {
 struct Cells {
     columns: Vec<Cell>,
     scratch: Vec<u8>,
+    places: Vec<Place>,
 }
 
 impl Cells {
@@ -256,9 +275,29 @@ impl Cells {
         Ok(())
     }
 
-    fn null(&mut self) {
+    /// Rows that are alike; false where nothing was stored, as they have to be read value by value.
+    fn tile(&mut self, batch: &Batch, run: &[Event]) -> bool {
+        let arity = self.columns.len();
+        if tile::places(batch, run, arity, &mut self.places).is_none() {
+            return false;
+        }
+        let height = self.columns.first().map_or(0, |cell| cell.values.len());
+        let columns = self.columns.iter_mut().zip(self.places.chunks(run.len()));
+        for (cell, places) in columns {
+            let stored = cell.values.sent_at(cell.base, &batch.bytes, places);
+            if stored.is_none() {
+                for cell in &mut self.columns {
+                    cell.values.truncate(height);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn nulls(&mut self, count: usize) {
         for cell in &mut self.columns {
-            cell.values.null();
+            cell.values.nulls(count);
         }
     }
 

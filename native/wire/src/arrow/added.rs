@@ -24,9 +24,43 @@ pub(super) struct Added {
     unchanged: Lists,
     names: Bytes,
     texts: Lists,
-    /// The origin that `mark` is of, which begins the ids.
+    /// The origin that `id` is of.
     origin: Option<u32>,
-    mark: Vec<u8>,
+    id: Id,
+}
+
+/// The id of one change after the other.
+#[derive(Default)]
+struct Id {
+    text: Vec<u8>,
+    /// Where the ordinal begins.
+    mark: usize,
+    ordinal: Option<u64>,
+}
+
+impl Id {
+    fn begin(&mut self, origin: Option<&Origin>) {
+        self.text.clear();
+        if let Some(origin) = origin {
+            self.text.extend_from_slice(origin.to_string().as_bytes());
+        }
+        self.text.push(b':');
+        self.mark = self.text.len();
+        self.ordinal = None;
+    }
+
+    fn of(&mut self, ordinal: u64) -> &[u8] {
+        let follows = self.ordinal.and_then(|last| last.checked_add(1)) == Some(ordinal);
+        match self.text.last_mut() {
+            Some(digit @ b'0'..b'9') if follows => *digit += 1,
+            _ => {
+                self.text.truncate(self.mark);
+                number(ordinal, &mut self.text);
+            }
+        }
+        self.ordinal = Some(ordinal);
+        &self.text
+    }
 }
 
 /// Where the lists of a column end; one that has no entries is null.
@@ -45,6 +79,13 @@ impl Lists {
             nulls: NullBufferBuilder::new(height),
             entries: Bytes::new(0),
         }
+    }
+
+    /// So many lists without entries.
+    fn close_empty(&mut self, count: usize) {
+        let end = self.offsets.last().copied().unwrap_or(0);
+        self.offsets.resize(self.offsets.len() + count, end);
+        self.nulls.append_n_nulls(count);
     }
 
     fn close(&mut self) -> Result<(), ArrowError> {
@@ -68,7 +109,7 @@ impl Added {
             names: Bytes::new(0),
             texts: Lists::new(height),
             origin: None,
-            mark: Vec::new(),
+            id: Id::default(),
         }
     }
 
@@ -85,15 +126,46 @@ impl Added {
 
     /// A change, once all of its columns are told.
     pub(super) fn change(&mut self, batch: &Batch, row: &Row) -> Result<(), ArrowError> {
-        let origin = batch.origins.get(row.origin as usize);
-        if self.origin != Some(row.origin) {
-            self.origin = Some(row.origin);
-            self.mark.clear();
-            if let Some(origin) = origin {
-                self.mark.extend_from_slice(origin.to_string().as_bytes());
+        self.begin(batch, row.origin);
+        self.place(row.ordinal)?;
+        self.tell(batch, row, 1);
+        self.unchanged.close()?;
+        self.texts.close()
+    }
+
+    /// Changes of one origin and one operation that miss nothing.
+    pub(super) fn changes(
+        &mut self,
+        batch: &Batch,
+        rows: impl Iterator<Item = Row>,
+    ) -> Result<(), ArrowError> {
+        let (mut last, mut count) = (None, 0);
+        for row in rows {
+            if last.is_none() {
+                self.begin(batch, row.origin);
             }
-            self.mark.push(b':');
+            self.place(row.ordinal)?;
+            (last, count) = (Some(row), count + 1);
         }
+        if let Some(row) = last {
+            self.tell(batch, &row, count);
+        }
+        self.unchanged.close_empty(count);
+        self.texts.close_empty(count);
+        Ok(())
+    }
+
+    /// The changes that follow are of this origin.
+    fn begin(&mut self, batch: &Batch, origin: u32) {
+        if self.origin != Some(origin) {
+            self.origin = Some(origin);
+            self.id.begin(batch.origins.get(origin as usize));
+        }
+    }
+
+    /// What so many changes share.
+    fn tell(&mut self, batch: &Batch, row: &Row, count: usize) {
+        let origin = batch.origins.get(row.origin as usize);
         let (version, committed) = match origin {
             Some(origin @ Origin::Snapshot { .. }) => (origin.version(), None),
             Some(&Origin::Transaction {
@@ -101,26 +173,28 @@ impl Added {
             }) => (lsn, Some(committed_us)),
             None => (0, None),
         };
-        let mark = &self.mark;
-        let id = self.ids.write(|out| {
-            out.extend_from_slice(mark);
-            number(row.ordinal, out);
-            Some(())
-        });
-        id.map_err(|_| too_large())?;
-        self.operations.push(match row.operation {
+        let operation = match row.operation {
             Operation::Insert => 0,
             Operation::Update => 1,
             Operation::Delete => 2,
             Operation::Truncate => 3,
             Operation::Read => 4,
-        });
-        self.versions.push(version as i64); // positions have 63 bits
-        self.ordinals.push(row.ordinal as i64);
-        self.committed.push(committed.unwrap_or(0));
-        self.has_committed.append(committed.is_some());
-        self.unchanged.close()?;
-        self.texts.close()
+        };
+        let height = self.operations.len() + count;
+        self.operations.resize(height, operation);
+        self.versions.resize(height, version as i64); // positions have 63 bits
+        self.committed.resize(height, committed.unwrap_or(0));
+        match committed {
+            Some(_) => self.has_committed.append_n_non_nulls(count),
+            None => self.has_committed.append_n_nulls(count),
+        }
+    }
+
+    fn place(&mut self, ordinal: u64) -> Result<(), ArrowError> {
+        let id = self.ids.push(self.id.of(ordinal));
+        id.map_err(|_| too_large())?;
+        self.ordinals.push(ordinal as i64);
+        Ok(())
     }
 
     /// Append the columns in the schema's order.

@@ -34,7 +34,7 @@ pub(super) fn too_large() -> ArrowError {
 
 pub(super) struct Column {
     pub(super) values: Values,
-    nulls: NullBufferBuilder,
+    pub(super) nulls: NullBufferBuilder,
 }
 
 pub(super) enum Values {
@@ -65,8 +65,8 @@ pub(super) struct Digits {
 
 /// Values of any length, one behind the other.
 pub(super) struct Bytes {
-    offsets: Vec<i32>,
-    bytes: Vec<u8>,
+    pub(super) offsets: Vec<i32>,
+    pub(super) bytes: Vec<u8>,
 }
 
 pub(super) struct List {
@@ -203,6 +203,16 @@ impl Column {
         self.nulls.len()
     }
 
+    pub(super) fn nulls(&mut self, count: usize) {
+        on_values!(&mut self.values, v => v.resize(v.len() + count, Default::default()), _other => {
+            for _ in 0..count {
+                self.null();
+            }
+            return;
+        });
+        self.nulls.append_n_nulls(count);
+    }
+
     pub(super) fn null(&mut self) {
         on_values!(&mut self.values, v => v.push(Default::default()), other => match other {
             Values::Boolean(bits) => bits.append(false),
@@ -255,7 +265,7 @@ impl Column {
     }
 
     /// Forget all but the first values.
-    fn truncate(&mut self, length: usize) {
+    pub(super) fn truncate(&mut self, length: usize) {
         on_values!(&mut self.values, v => v.truncate(length), other => match other {
             Values::Boolean(bits) => bits.truncate(length),
             Values::Text(bytes) | Values::Binary(bytes) => bytes.truncate(length),
