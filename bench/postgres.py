@@ -25,6 +25,7 @@ import psycopg
 
 sys.path.append(str(Path(__file__).parent.parent))
 
+from bench.installed import compile_modules
 from bench.report import publish
 from penstock.embedded.binaries import require
 from penstock.embedded.server import Server
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--version", default="16", help="of PostgreSQL: 15, 16 or 18")
     options = parser.parse_args()
+    compile_modules()
     settings = {"max_wal_size": "8GB", "shared_buffers": "512MB", "checkpoint_timeout": "30min"}
     facts: dict[str, Any] = {"PostgreSQL": options.version, "rows": options.rows}
     with Server(options.version, settings=settings) as server:

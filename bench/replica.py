@@ -25,6 +25,7 @@ import psycopg
 
 sys.path.append(str(Path(__file__).parent.parent))
 
+from bench.installed import compile_modules
 from bench.postgres import TABLE
 from bench.report import publish
 from penstock.embedded.server import Server
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--version", default="16", help="of PostgreSQL: 16 or 18")
     options = parser.parse_args()
+    compile_modules()
     settings = {"max_wal_size": "8GB", "shared_buffers": "512MB", "checkpoint_timeout": "30min"}
     state = Path(tempfile.mkdtemp(prefix="penstock-bench-")) / "state"
     facts = {"PostgreSQL": options.version, "kernel": kernel(), "processors": os.cpu_count()}

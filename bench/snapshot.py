@@ -1,8 +1,9 @@
 """How fast does penstock copy a table, next to PostgreSQL's own client?
 
 5M rows of 8 columns become Arrow record batches, by two connections on one snapshot; and psql
-drains `COPY … TO STDOUT` of the same ranges of pages into /dev/null, also by two connections. In
-turn, so that both meet the same machine.
+drains `COPY … TO STDOUT` of the same ranges of pages into /dev/null, also by two connections: in
+the form that it has by itself, text, which the ratio is of, and in binary, as we read such a table.
+In turn, so that all meet the same machine.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import psycopg
 sys.path.append(str(Path(__file__).parent.parent))
 
 import penstock
+from bench.installed import compile_modules
 from bench.postgres import FILL, TABLE
 from bench.report import publish
 from penstock.embedded.binaries import require
@@ -30,6 +32,8 @@ from penstock.embedded.server import Server
 from penstock.sources.postgres import catalog, parts
 
 CONNECTIONS: Final = 2
+FORMS: Final = {"": "text", " (FORMAT binary)": "binary"}
+"""Of what psql drains: what COPY is told, and what the table calls it."""
 
 
 def fill(dsn: str, rows: int) -> None:
@@ -42,7 +46,7 @@ def fill(dsn: str, rows: int) -> None:
         connection.execute("CHECKPOINT")
 
 
-def scripts(dsn: str) -> list[str]:
+def scripts(dsn: str, form: str) -> list[str]:
     """The COPY commands of each psql: the parts that penstock makes, in turn."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         (table,) = catalog.captured(connection, ["public.bench"])
@@ -55,7 +59,7 @@ def scripts(dsn: str) -> list[str]:
         )
         commands = [
             f"COPY (SELECT {names} FROM {part.relation} WHERE {part.condition or 'true'})"
-            " TO STDOUT;\n"
+            f" TO STDOUT{form};\n"
             for part in parts.cut(connection, table).parts
         ]
     return ["".join(commands[i::CONNECTIONS]) for i in range(CONNECTIONS)]
@@ -115,24 +119,27 @@ def main() -> None:
     if options.child:
         child(options.child)
         return
+    compile_modules()
     settings = {"max_wal_size": "8GB", "shared_buffers": "512MB", "checkpoint_timeout": "30min"}
     with Server(options.version, settings=settings) as server:
         dsn = server.dsn()
         fill(dsn, options.rows)
-        commands = scripts(dsn)
-        peers, runs = [], []
+        commands = {form: scripts(dsn, form) for form in FORMS}
+        peers: dict[str, list[dict[str, float]]] = {form: [] for form in FORMS}
+        runs = []
         for _ in range(options.rounds):
-            peers.append(psql(require(options.version), dsn, commands))
+            for form, found in peers.items():
+                found.append(psql(require(options.version), dsn, commands[form]))
             runs.append(ours(dsn))
             assert runs[-1]["rows"] == options.rows, runs[-1]
-    ratio = median(p["seconds"] / r["seconds"] for p, r in zip(peers, runs, strict=True))
     count = options.rows
 
-    def row(client: str, found: list[dict[str, float]], **more: Any) -> dict[str, Any]:
+    def row(client: str, found: list[dict[str, float]]) -> dict[str, Any]:
+        both = zip(peers[""], found, strict=True)
         return {
             "client": client,
             "rows/s": count / median(one["seconds"] for one in found),
-            **more,
+            "ratio": median(peer["seconds"] / one["seconds"] for peer, one in both),
             "CPU µs/row": median(one["cpu"] for one in found) / count * 1e6,
             "peak RSS MB": max(one.get("rss", 0.0) for one in found) or None,
         }
@@ -141,8 +148,8 @@ def main() -> None:
         "snapshot",
         "A table of 5M rows, two connections",
         [
-            row("psql, COPY … TO STDOUT > /dev/null", peers, ratio=1.0),
-            row("penstock → Arrow", runs, ratio=ratio),
+            *(row(f"psql > /dev/null, {FORMS[form]}", found) for form, found in peers.items()),
+            row("penstock → Arrow", runs),
         ],
         {"PostgreSQL": options.version, "rows": count},
         "rows/s",

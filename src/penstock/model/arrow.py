@@ -210,7 +210,22 @@ def record_batches(events: Iterable[object], prefix: str = "_") -> list[pyarrow.
 def packed_batches(packed: Packed, prefix: str = "_") -> list[pyarrow.RecordBatch]:
     """The same of a batch of the native kernel, which fills the schemas that it asks for."""
     pa = _pyarrow()
-    return [pa.record_batch(made) for made in packed.to_arrow(partial(schema, prefix=prefix))]
+    return [pa.record_batch(made) for made in packed.to_arrow(partial(_known, prefix=prefix))]
+
+
+_KNOWN: Final[dict[tuple[int, str], tuple[Table, pyarrow.Schema]]] = {}
+_MANY: Final = 256
+
+
+def _known(table: Table, prefix: str) -> pyarrow.Schema:
+    """As :func:`schema`, which is made once, not for each batch."""
+    key = id(table), prefix  # its own for as long as the table is kept here
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= _MANY:
+            _KNOWN.clear()
+        known = _KNOWN[key] = table, schema(table, prefix)
+    return known[1]
 
 
 class _Rows:

@@ -52,7 +52,7 @@ impl Id {
     fn of(&mut self, ordinal: u64) -> &[u8] {
         let follows = self.ordinal.and_then(|last| last.checked_add(1)) == Some(ordinal);
         match self.text.last_mut() {
-            Some(digit @ b'0'..b'9') if follows => *digit += 1,
+            Some(digit @ b'0'..=b'8') if follows => *digit += 1,
             _ => {
                 self.text.truncate(self.mark);
                 number(ordinal, &mut self.text);

@@ -5,10 +5,10 @@
 
 use arrow_buffer::BooleanBufferBuilder;
 
-use super::column::{Bytes, Column, Values};
+use super::column::{self, Bytes, Column};
 use super::sent;
-use crate::batch::{Batch, Event, Row};
-use crate::tuple::{NULL, Value};
+use crate::batch::{Batch, Event, Row, Span};
+use crate::tuple::{Form, NULL, Value, Values};
 
 /// How many rows are read at once: the places of their values stay in the processor's nearest cache.
 const MOST: usize = 256;
@@ -44,6 +44,15 @@ pub(super) struct Place {
     length: u32,
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            start: 0,
+            length: NULL,
+        }
+    }
+}
+
 impl Place {
     fn is_null(self) -> bool {
         self.length == NULL
@@ -74,29 +83,56 @@ pub(super) fn places(
     arity: usize,
     into: &mut Vec<Place>,
 ) -> Option<()> {
-    let null = Place {
-        start: 0,
-        length: NULL,
-    };
     into.clear();
-    into.resize(arity * run.len(), null);
+    into.resize(arity * run.len(), Place::default());
     for (at, event) in run.iter().enumerate() {
         let &Event::Row(Row { after, .. }) = event else {
             return None;
         };
-        let mut values = batch.values(after?);
-        for (column, places) in into.chunks_exact_mut(run.len()).enumerate() {
-            match values.next(column, arity).ok()? {
-                Value::Null => {}
-                Value::Binary(value) => {
-                    // Spans count in 32 bits.
-                    *places.get_mut(at)? = Place {
-                        start: (values.at() - value.len()) as u32,
-                        length: value.len() as u32,
-                    };
-                }
-                Value::Text(_) | Value::Unchanged => return None,
+        let after = after?;
+        let columns = into.chunks_exact_mut(run.len());
+        let cells = columns.filter_map(|column| column.get_mut(at));
+        match batch.form {
+            Form::Copied => copied(&batch.bytes, after, cells)?,
+            Form::Tuple => tuple(batch.values(after), arity, cells)?,
+        }
+    }
+    Some(())
+}
+
+#[inline]
+fn copied<'a>(bytes: &[u8], row: Span, cells: impl Iterator<Item = &'a mut Place>) -> Option<()> {
+    let mut start = row.start();
+    for cell in cells {
+        let length = u32::from_be_bytes(*bytes.get(start..)?.first_chunk()?);
+        start += 4;
+        *cell = Place {
+            start: start as u32, // spans count in 32 bits
+            length,
+        };
+        if length != NULL {
+            start += length as usize;
+        }
+    }
+    (start == row.end()).then_some(())
+}
+
+#[inline]
+fn tuple<'a>(
+    mut values: Values<'_>,
+    arity: usize,
+    cells: impl Iterator<Item = &'a mut Place>,
+) -> Option<()> {
+    for (column, cell) in cells.enumerate() {
+        match values.next(column, arity).ok()? {
+            Value::Null => *cell = Place::default(),
+            Value::Binary(value) => {
+                *cell = Place {
+                    start: (values.at() - value.len()) as u32,
+                    length: value.len() as u32,
+                };
             }
+            Value::Text(_) | Value::Unchanged => return None,
         }
     }
     Some(())
@@ -117,8 +153,8 @@ impl Column {
     }
 }
 
-impl Values {
-    /// As [`Values::sent`] stores each of them; nulls as anything.
+impl column::Values {
+    /// As [`column::Values::sent`] stores each of them; nulls as anything.
     fn sent_at(&mut self, base: u32, bytes: &[u8], places: &[Place]) -> Option<()> {
         match (self, base) {
             (Self::Boolean(v), 16) => booleans(v, bytes, places),
