@@ -324,7 +324,7 @@ def main() -> None:
     """Run all clients and publish what they took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--only", default="", help="clients whose name has this in it")

@@ -197,6 +197,22 @@ def test_a_source_that_pauses_in_a_transaction_does_not_outlive_the_brokers_pati
     assert target.ids() == [1, 2]
 
 
+def test_what_a_frozen_copy_had_begun_is_never_seen(target: Target) -> None:
+    """It wakes up after another has taken over, written and committed."""
+
+    async def main() -> None:
+        frozen = await opened(target, target.sink(transactions=True))
+        await frozen.write(batch(1, one(1)))
+        await feed(target, target.sink(transactions=True), batch(1, one(1)), batch(2, one(2)))
+        for _ in range(2):
+            with pytest.raises(FencedError, match="another copy"):
+                await both(frozen, batch(2, one(2)))
+        await frozen.close()
+
+    run(main())
+    assert target.ids() == [1, 2]
+
+
 def test_an_older_copy_may_go_on_until_the_other_has_written(target: Target) -> None:
     """Who comes later fences; but of two, the first to commit is the one that stays."""
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 from penstock.errors import FencedError, SinkError, SinkUnavailableError
 from penstock.registry import driver
 
-_FENCED: Final = ("_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH")
+_FENCED: Final = ("_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "_FATAL")
+"""That may be: who is told only that the producer has ended, is not told why."""
 _REFUSED: Final = {
     "_AUTHENTICATION": "check the user and password in settings (sasl.*)",
     "SASL_AUTHENTICATION_FAILED": "check the user and password in settings (sasl.*)",

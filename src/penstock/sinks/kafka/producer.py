@@ -65,11 +65,11 @@ class Producer:
         """Hand over records; waits while the queue is full."""
         produce = self._client.produce
         for topic, key, value, headers in records:
-            listed = list(headers.items())
+            given = headers if type(headers) is dict else dict(headers)
             try:
-                produce(topic, value, key, headers=listed)
+                produce(topic, value, key, headers=given)
             except BufferError:
-                self._wait_for_room(topic, value, key, listed)
+                self._wait_for_room(topic, value, key, given)
             except self._exception as error:
                 raise raised(f"cannot write to topic {topic!r}", error) from error
         self._serve(0)
@@ -151,7 +151,7 @@ class Producer:
             raise failure from error
 
     def _wait_for_room(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, str]]
+        self, topic: str, value: bytes | None, key: bytes | None, headers: dict[str, str]
     ) -> None:
         deadline = self._cluster.deadline()
         left = len(self._client)

@@ -54,7 +54,7 @@ class Session:
                 stored(self._cluster, self._topic, memory)
         self._producer = Producer(self._cluster, name, memory.batch)
         self._transaction: Transaction | None = None
-        self._limits: dict[str, int] = {}
+        self._small: dict[str, int] = {}  # sizes that surely fit, by topic
         self._halfway = False
         self._ended: PenstockError | None = None
         self._last: Mark | None = None
@@ -72,9 +72,9 @@ class Session:
         """Hand the batch's records to the producer."""
         if self._ended is not None:
             raise self._ended
-        self._cluster.check()
         self._halfway, self._last = batch.checkpoint is None, batch.last or self._last
         with self._judging():
+            self._cluster.check()
             if self._transaction is None:
                 self._send(self._records(batch))
             else:
@@ -182,9 +182,12 @@ class Session:
         """A record that may be too large is sent alone: compressed it may still fit, and a refusal
         takes no other record with it. Inside a transaction a refusal would end it, so there it
         is not tried."""
+        small = self._small
         for record in records:
-            excess = self._excess(record)
-            if not excess:
+            topic, key, value, _ = record
+            if len(value or b"") + len(key or b"") < small.get(topic, 0):
+                yield record  # as nearly all
+            elif not (excess := self._excess(record)):
                 yield record
             elif self._transaction is not None:
                 raise too_large(record.topic, excess)
@@ -196,12 +199,8 @@ class Session:
     def _excess(self, record: Record) -> str:
         """Why a record may be too large for its topic; nothing where it is not."""
         topic, key, value, headers = record
-        limit = self._limits.get(topic)
-        if limit is None:
-            limit = self._limits[topic] = self._limit(topic)
-        size = (len(value) if value else 0) + (len(key) if key else 0) + _OVERHEAD
-        if 2 * size < limit:
-            return ""
+        limit = self._limit(topic)
+        size = len(value or b"") + len(key or b"") + _OVERHEAD
         size += sum(len(name) + len(text) + 2 for name, text in headers.items())
         return f"{size} bytes, the limit is {limit}" if size > limit else ""
 
@@ -213,6 +212,7 @@ class Session:
                 f"topic {topic!r} takes no more than {limit} bytes at once: the next producer "
                 "sends smaller batches"
             )
+        self._small[topic] = limit // 2
         return limit
 
     # -- failures
