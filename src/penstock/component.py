@@ -26,12 +26,14 @@ else:
 
 
 class Component(BaseModel):
-    """A frozen pydantic model; unknown keys are errors.
+    """A frozen pydantic model; unknown keys are errors. Errors show no value: it may be a secret.
 
     ``extra_name`` is the extra (``penstock[...]``) that installs the component's driver.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
     extra_name: ClassVar[str] = ""
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from penstock import registry
@@ -329,7 +329,7 @@ class _Document:
             place = path + self.written_part(error["loc"], path)
             kind, context = error["type"], error.get("ctx", {})
             if kind == "extra_forbidden":
-                self.unknown_key((*path, *error["loc"]), ["type", *model.model_fields])
+                self.unknown_key((*path, *error["loc"]), _keys(model, error["loc"][:-1]))
             elif kind == "missing":
                 self.problem((*path, *error["loc"]), "is required")
             elif kind in ("literal_error", "enum"):
@@ -364,6 +364,20 @@ class _Document:
         value = self.at(path)
         text = "true" if value is True else "false" if value is False else repr(value)
         return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """The keys of the table at a place in a model's table."""
+    found: type[BaseModel] = model
+    for step in location:
+        field = found.model_fields.get(str(step))
+        inner = () if field is None else (field.annotation, *get_args(field.annotation))
+        found = next((one for one in inner if _is_model(one)), found)
+    return [*found.model_fields] if location else ["type", *found.model_fields]
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def dotted(path: KeyPath) -> str:

@@ -186,6 +186,12 @@ def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
         ),
         (
             'name = "second"',
+            'name = "second"\nformat = { type = "debezium", unwrap = { add_field = ["op"] } }',
+            "orders.toml: sinks[1].format.unwrap.add_field: unknown key; did you mean "
+            "'add_fields'?",
+        ),
+        (
+            'name = "second"',
             "",
             "orders.toml: sinks[1].name: 'memory' is the name of sinks[0] already: give this one "
             "its own",

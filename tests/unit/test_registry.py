@@ -54,3 +54,12 @@ def test_an_unknown_name_names_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         registry.component("sink", "jsonn")
     assert "'jsonl'" in caught.value.hint
+
+
+def test_a_format_that_is_wrong_shows_no_secret() -> None:
+    secret = {"basic.auth.user.info": "user:secret"}
+    for wrong in ({"setings": secret}, {"settings": "secret"}, {"settings": secret, "url": 5}):
+        options = {"url": "http://r", **wrong}
+        with pytest.raises(ConfigError, match="schema_registry") as caught:
+            registry.format_of({"type": "debezium", "schema_registry": options}, "p")
+        assert "secret" not in str(caught.value)

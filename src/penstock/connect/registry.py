@@ -39,7 +39,7 @@ class SchemaRegistry(BaseModel):
         ``bearer.auth.token``, …); values may be secrets.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str = Field(min_length=1)
     register_schemas: bool = True
