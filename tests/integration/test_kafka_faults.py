@@ -25,6 +25,7 @@ from penstock.errors import (
     SinkError,
     SinkUnavailableError,
 )
+from penstock.formats.change import ChangeFormat
 from penstock.model import Batch, Mark
 from penstock.ports import Context
 from penstock.sinks.kafka import Kafka, producer, transaction
@@ -362,6 +363,33 @@ def test_a_record_that_is_too_large_can_be_parked_and_replayed(
 
     run(main())
     assert target.ids() == [1, 3, 4, 4, 2, 2]
+
+
+class Counting(ChangeFormat):
+    """Counts what it is asked for, as a format may that numbers its records."""
+
+    asked = 0
+
+    def records(self, batch: Batch) -> Any:
+        self.asked += 1
+        return super().records(batch)
+
+
+def test_who_may_park_makes_records_once(target: Target, tmp_path: Path) -> None:
+    format = Counting()
+    store = SqliteStore(tmp_path / "state.db")
+    context = replace(target.context, store=store, format=format)
+
+    async def main() -> None:
+        await store.open(context)
+        sink = target.sink(too_large="park")
+        await sink.open(context)
+        await both(sink, batch(1, one(1), one(2)))
+        await sink.close()
+        await store.close()
+
+    run(main())
+    assert format.asked == 1
 
 
 def test_a_large_record_that_compression_makes_small_is_written(target: Target) -> None:

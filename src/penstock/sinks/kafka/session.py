@@ -55,6 +55,7 @@ class Session:
         self._producer = Producer(self._cluster, name, memory.batch)
         self._transaction: Transaction | None = None
         self._small: dict[str, int] = {}  # sizes that surely fit, by topic
+        self._made: tuple[Batch, list[Record]] | None = None
         self._halfway = False
         self._ended: PenstockError | None = None
         self._last: Mark | None = None
@@ -81,8 +82,13 @@ class Session:
                 self._write_in(self._transaction, batch)
 
     def oversized(self, batch: Batch) -> dict[str, str]:
-        """The ids of changes with a record that is too large for its topic, and why."""
-        if not any(map(self._excess, self._records(batch))):
+        """The ids of changes with a record that is too large for its topic, and why.
+
+        The records are kept for the next write, since a format may count.
+        """
+        records = list(self._records(batch))
+        if not any(map(self._excess, records)):
+            self._made = batch, records
             return {}
         found = {}
         for event in batch:
@@ -172,6 +178,9 @@ class Session:
     # -- records
 
     def _records(self, batch: Batch) -> Iterable[Record]:
+        made, self._made = self._made, None
+        if made is not None and made[0] is batch:
+            return made[1]
         assert self._context.format is not None
         return batch.records(self._context.format)
 
