@@ -183,7 +183,7 @@ class App:
             self._made_source(),
             [sink],
             self.transforms,
-            self.open_store(self._store),
+            None if self._store is None else self.open_store(self._store),
             drain_timeout=self._drain_timeout,
         )
         sink.describe = pipeline.tables

@@ -181,6 +181,9 @@ class SharedSource(Protocol):
     async def keep(self, states: Mapping[tuple[str, str], StreamState]) -> None:
         """States by (sink, stream), to be stored with the checkpoints acknowledged next."""
 
+    def store(self) -> Store:
+        """The store of a pipeline that names none: one that all its workers reach."""
+
 
 class Sink(Protocol):
     """Where changes go.

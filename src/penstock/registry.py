@@ -35,6 +35,7 @@ TRANSFORMS: Final = {
     "select": "penstock.transforms.select:Select",
 }
 STORES: Final = {
+    "kafka": "penstock.stores.kafka:KafkaStore",
     "memory": "penstock.stores.memory:MemoryStore",
     "sql": "penstock.stores.sql:SqlStore",
     "sqlite": "penstock.stores.sqlite:SqliteStore",

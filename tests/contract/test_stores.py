@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from penstock.ports import Store
+from penstock.ports import Context, Store
+from penstock.stores.kafka import KafkaStore
 from penstock.stores.memory import MemoryStore
 from penstock.stores.sql import SqlStore
 from penstock.stores.sqlite import SqliteStore
 from penstock.testing.contracts import StoreContract
+from tests.support.kafka import fresh_name
+from tools.brokers import Kafka
 
 
 class TestMemoryStore(StoreContract):
@@ -38,3 +41,14 @@ class TestSqlStoreOnPostgres(StoreContract):
     @pytest.fixture
     def connect(self, database: str) -> Callable[[], Store]:
         return lambda: SqlStore(database)
+
+
+@pytest.mark.server
+class TestKafkaStore(StoreContract):
+    def context(self) -> Context:
+        return Context(self.pipeline, "store")
+
+    @pytest.fixture
+    def connect(self, kafka: Kafka) -> Callable[[], Store]:
+        self.pipeline = fresh_name()
+        return lambda: KafkaStore(kafka.url)

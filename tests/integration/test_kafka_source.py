@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +16,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from penstock.app import App
+from penstock.cli.main import main
 from penstock.errors import (
     ConnectionLostError,
     DecodeError,
@@ -97,7 +100,7 @@ def test_each_sink_gets_what_it_lacks(kafka: Broker, writer: topics.Writer) -> N
     sinks[0].name, sinks[1].name = "exact", "other"  # type: ignore[attr-defined]
     caught_up(source(kafka, writer.topic), name, *sinks)
     assert {change.id for change in exact.changes} == {change.id for change in other.changes}
-    admin, group = AdminClient({"bootstrap.servers": kafka.url}), f"penstock.{name}"
+    admin, group = AdminClient({"bootstrap.servers": kafka.url, "log_level": 0}), f"penstock.{name}"
     admin.delete_consumer_groups([group])[group].result(60)
     caught_up(source(kafka, writer.topic), name, *sinks)
     assert (len(exact.changes), len(other.changes)) == (20, 40)
@@ -126,7 +129,7 @@ def test_what_retention_took_is_a_gap(kafka: Broker, writer: topics.Writer) -> N
     caught_up(source(kafka, writer.topic), named(writer), MemorySink())
     topics.produce(kafka.url, [*writer.insert(2, 1), *writer.insert(3, 1)], partition=0)
     admin, before = (
-        AdminClient({"bootstrap.servers": kafka.url}),
+        AdminClient({"bootstrap.servers": kafka.url, "log_level": 0}),
         TopicPartition(writer.topic, 0, 2),
     )
     admin.delete_records([before])[before].result(60)
@@ -232,6 +235,46 @@ def test_poison_is_parked_where_it_is_said(kafka: Broker, writer: topics.Writer)
     assert "no change" in parked.reason
 
 
+def test_what_handlers_park_is_found_by_the_next_worker(
+    kafka: Broker,
+    writer: topics.Writer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parked changes and keys live in a topic, since a key moves between workers."""
+    name, seen = named(writer), []
+    monkeypatch.setattr("penstock.assembly.from_target", lambda target: made().pipeline)
+    broken = True
+
+    def made() -> App:
+        app = App(name, source=source(kafka, writer.topic), retries=0)
+
+        @app.on("public.items")
+        def handle(change: Change[Any]) -> None:
+            if broken and change.row["id"] == 1:
+                raise ValueError("not this one")
+            seen.append((change.row["id"], change.row["n"]))
+
+        return app
+
+    topics.produce(kafka.url, [*writer.insert(1, 1), *writer.insert(2, 2)])
+    assert made().run(until_caught_up=True).caught_up
+    broken = False
+    topics.produce(kafka.url, [*writer.update(1, 3), *writer.update(2, 4)])
+    assert made().run(until_caught_up=True).caught_up
+    assert seen == [(2, 2), (2, 4)]
+    monkeypatch.setattr(sys, "argv", ["penstock", "--json", "parked", "app"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    listed = capsys.readouterr().out
+    assert "not this one" in listed
+    assert "waits behind" in listed
+    monkeypatch.setattr(sys, "argv", ["penstock", "parked", "app", "replay"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert seen[2:] == [(1, 1), (1, 3)]
+
+
 def test_the_format_change_is_read(kafka: Broker) -> None:
     topic, target = fresh_name(), Target()
     topics.create(kafka.url, topic)
@@ -248,6 +291,7 @@ def test_workers_come_and_go(kafka: Broker, writer: topics.Writer) -> None:
     """Nothing is missing, the transactional target shows no repeat, and each key's last word is
     the last that was written."""
     name, exact = named(writer), Target()
+    group = f"penstock.{name}"
 
     def worker() -> Pipeline:
         sink = MemorySink(exact, stores_checkpoints=True)
@@ -266,14 +310,14 @@ def test_workers_come_and_go(kafka: Broker, writer: topics.Writer) -> None:
         eventually(settled)
         with running(second):
             write(50)
-            eventually(lambda: _members(kafka, name) == 2, what="two members")
+            eventually(lambda: topics.members(kafka.url, group) == 2, what="two members")
             write(50)
             with running(third):
-                eventually(lambda: _members(kafka, name) == 3, what="three members")
+                eventually(lambda: topics.members(kafka.url, group) == 3, what="three members")
                 write(50)
                 eventually(settled)
         write(50)
-        eventually(lambda: _members(kafka, name) == 1, what="one member again")
+        eventually(lambda: topics.members(kafka.url, group) == 1, what="one member again")
         write(50)
         eventually(settled)
     changes = exact.changes
@@ -281,12 +325,6 @@ def test_workers_come_and_go(kafka: Broker, writer: topics.Writer) -> None:
     for key in range(7):
         own = [c.after["n"] for c in changes if c.after is not None and c.after["id"] == key]
         assert own == sorted(own)
-
-
-def _members(kafka: Broker, name: str) -> int:
-    admin = AdminClient({"bootstrap.servers": kafka.url})
-    group = admin.describe_consumer_groups([f"penstock.{name}"])[f"penstock.{name}"].result(60)
-    return len(group.members) if group.state.name == "STABLE" else 0
 
 
 def test_what_cannot_be_reached_is_told_in_the_status() -> None:

@@ -10,10 +10,8 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from penstock.embedded.server import Server
 from tests.support import topics
@@ -26,7 +24,6 @@ from tools.servers import versions
 KEYS = 40
 FILE = """
 name = "{name}"
-store = "memory"
 
 [source]
 type = "kafka"
@@ -113,7 +110,11 @@ def test_workers_that_die_come_freeze_and_thaw(
             return sorted(fetch(url, "SELECT n FROM items")) == [(n,) for n in last]
 
         def settled(members: int) -> None:
-            eventually(lambda: _members(kafka, name) == members, within=120, what="members")
+            eventually(
+                lambda: topics.members(kafka.url, f"penstock.{name}") == members,
+                within=120,
+                what="members",
+            )
 
         workers = [start(i) for i in range(3)]
         settled(3)
@@ -145,9 +146,3 @@ def test_workers_that_die_come_freeze_and_thaw(
         lines = b"".join(worker.lines.read_bytes() for worker in workers)
         for n in range(writer.count):
             assert b'"n":%d,' % n in lines, f"{n} is missing"
-
-
-def _members(kafka: Broker, name: str) -> int:
-    admin: Any = AdminClient({"bootstrap.servers": kafka.url})
-    group = admin.describe_consumer_groups([f"penstock.{name}"])[f"penstock.{name}"].result(60)
-    return len(group.members) if group.state.name == "STABLE" else 0

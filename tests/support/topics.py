@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -16,7 +16,7 @@ from penstock.sources.postgres.wire.types import builtin
 
 def create(url: str, topic: str, partitions: int = 1, **config: str) -> str:
     """An empty topic; its name."""
-    admin = AdminClient({"bootstrap.servers": url})
+    admin = AdminClient({"bootstrap.servers": url, "log_level": 0})
     admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(60)
     return topic
 
@@ -31,6 +31,16 @@ def produce(url: str, records: Iterable[Record], *, topic: str = "", partition: 
         )
         producer.poll(0)
     assert producer.flush(60) == 0
+
+
+def members(url: str, group: str) -> int:
+    """How many consumers a group has, once it is settled."""
+    admin: Any = AdminClient({"bootstrap.servers": url, "log_level": 0})
+    try:
+        found = admin.describe_consumer_groups([group])[group].result(60)
+    except KafkaException:  # its coordinator is not there yet
+        return 0
+    return len(found.members) if found.state.name == "STABLE" else 0
 
 
 def table(name: str = "items") -> Table:

@@ -157,7 +157,7 @@ async def _discard(pipeline: Pipeline, found: Sequence[Parked], yes: bool) -> bo
     if found and not yes and not confirmed(question):
         note("nothing was discarded")
         return False
-    for name in pipeline.sinks:
+    for name in dict.fromkeys(one.sink for one in found):
         await pipeline.store.unpark(name, [one.id for one in found if one.sink == name])
     if settings.json:
         payload_json({"discarded": len(found)})

@@ -38,8 +38,8 @@ class Pipeline:
         :class:`penstock.ports.Sink`.
     transforms: applied in order: configurations (``Mask(columns=…)``), functions that get a
         Change and give one, several, or None, or any :class:`penstock.ports.Transform`.
-    store: where state survives: None for a SQLite file in the user's state folder, a path or URL,
-        or any :class:`penstock.ports.Store`.
+    store: where state survives: None for the source's own, or else a SQLite file in the user's
+        state folder; a path or URL, or any :class:`penstock.ports.Store`.
     context: clock, random numbers and failpoints, for tests.
     drain_timeout: seconds that a stop waits for the sinks.
 
@@ -62,7 +62,8 @@ class Pipeline:
         _check_name(name)
         self.name = name
         self.source: Source = _source(source)
-        self.store = _store(store)
+        own = getattr(self.source, "store", None)
+        self.store = _store(own() if store is None and own is not None else store)
         self.context = replace(context or Context(name), pipeline=name)
         self.drain_timeout = drain_timeout
         self.transforms = tuple(transforms)

@@ -183,6 +183,9 @@ class Member:
         self.group.offsets[checkpoint.stream] = offset
         self.group.states[checkpoint.stream].update(self._noted[checkpoint.stream])
 
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
     async def head(self) -> Checkpoint | None:
         return None
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import SourceError
 from penstock.model import Barrier, Batch, Checkpoint, Mark
 from penstock.model.archive import dump_change
-from penstock.ports import Context, Finding, Parked, SourceState, StreamState
+from penstock.ports import Context, Finding, Parked, SourceState, Store, StreamState
+from penstock.registry import component
 from penstock.sources.kafka import inspection, place
 from penstock.sources.kafka.avrocodec import AvroCodec
 from penstock.sources.kafka.decoder import Shapes
@@ -119,6 +120,12 @@ class KafkaSource:
     def authority(self) -> float:
         """Seconds for which nobody else can have our partitions."""
         return 0.0 if self._member is None else self._member.authority()
+
+    def store(self) -> Store:
+        """A topic beside those that are read."""
+        given = {name: text.get_secret_value() for name, text in self._config.settings.items()}
+        made: Store = component("store", "kafka")(self._config.brokers, given)
+        return made
 
     async def head(self) -> Checkpoint | None:
         """None: ``batches`` ends where the partitions that we have end now."""
