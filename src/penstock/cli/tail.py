@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def tail(
     url: Annotated[str, typer.Argument(help="The database; default $DATABASE_URL.")] = "",
-    format: Annotated[str, typer.Option(metavar="NAME", help="pretty, change or row.")] = "",
+    format: Annotated[
+        str, typer.Option(metavar="NAME", help="pretty, change, row, debezium or cloudevents.")
+    ] = "",
     tables: Annotated[
         list[str] | None,
         typer.Option("--tables", "-t", metavar="NAMES", help="schema.table, …; * allowed."),

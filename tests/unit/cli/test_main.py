@@ -141,4 +141,6 @@ def test_an_unknown_format_names_all_that_tail_has(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "tail", "postgresql://h/d", "--format", "xml") == 2
-    assert "'xml' is not one of pretty, change, debezium, row" in capsys.readouterr().err
+    assert (
+        "'xml' is not one of pretty, change, cloudevents, debezium, row" in capsys.readouterr().err
+    )
