@@ -79,6 +79,15 @@ CHANGES: Final = (
             "transactions",
             {"provide__transaction__metadata": "true", "unavailable__value__placeholder": "gone"},
         ),
+        (
+            "deletes skipped",
+            {
+                "skipped__operations": "d",
+                "key__converter__schemas__enable": "false",
+                "value__converter__schemas__enable": "false",
+            },
+        ),
+        ("updates skipped", {"skipped__operations": "u,t"}),
     ],
 )
 def test_all_changes_are_told_as_debezium_tells_them(

@@ -19,6 +19,7 @@ from tests.kernels.test_exits import _NAMES, BOTH, LSN, pairs, transactions
 from tests.wire.payloads import begin, commit, delete, insert, update
 
 OPTIONS: tuple[dict[str, Any], ...] = (
+    {"schemas": False, "skipped_operations": ["t", "c"]},
     {"schemas": False},
     {"skipped_operations": [], "tombstones_on_delete": False, "context_headers": False},
     {

@@ -350,14 +350,15 @@ impl<'a> Making<'a> {
             && let Some(old_key) = self.key(old)?
             && self.out.get(old_key.clone()) != self.out.get(key.clone())
         {
-            self.deleted(
-                Some(old_key.clone()),
-                Some(old),
-                Some((Moved::To, key.clone())),
-            )?;
-            let framed = self.framed(key);
-            let value = self.value(b'c', None, Some(after))?;
-            self.record(Some(framed), Some(value), Some((Moved::From, old_key)));
+            if !self.encoder.skips(b'd') {
+                let moved = Some((Moved::To, key.clone()));
+                self.deleted(Some(old_key.clone()), Some(old), moved)?;
+            }
+            if !self.encoder.skips(b'c') {
+                let framed = self.framed(key);
+                let value = self.value(b'c', None, Some(after))?;
+                self.record(Some(framed), Some(value), Some((Moved::From, old_key)));
+            }
             return Ok(());
         }
         let key = key.map(|payload| self.framed(&payload));

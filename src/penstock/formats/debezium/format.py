@@ -154,7 +154,7 @@ class DebeziumFormat:
                 or event.key_old is not None
                 or event.key_new is not None
             ):
-                yield from self._general(event, rows, topic, source, ends, headers)
+                yield from self._general(event, rows, topic, source, ends, headers, skipped)
                 continue
             key = rows.key(after)
             yield _make_record(
@@ -185,6 +185,7 @@ class DebeziumFormat:
         source: bytes,
         ends: Mapping[str, bytes],
         headers: Mapping[str, str],
+        skipped: frozenset[str],
     ) -> Iterator[Record]:
         """The records of any change at all."""
 
@@ -194,7 +195,7 @@ class DebeziumFormat:
             return b'%b{"before":%b' % (rows.value_head, b"".join(parts))
 
         def delete(key: bytes | None, headers: Mapping[str, str]) -> Iterator[Record]:
-            yield Record(topic, framed(key), value("d", before, NULL), headers)
+            yield Record(topic, framed(key), value("d", before(), NULL), headers)
             if self.options.tombstones_on_delete:
                 yield Record(topic, framed(key), None, headers)
 
@@ -205,20 +206,24 @@ class DebeziumFormat:
         if code == "t":
             yield Record(topic, None, value(code, NULL, NULL), headers)
             return
-        old, before = self._old(change, rows)
+        old, before = _old(change, rows)
         if code == "d":
             yield from delete(None if old is None else rows.key(old), headers)
             return
         assert change.values_after is not None
-        key, row = rows.key(change.values_after), rows.row(change.values_after)
+        key = rows.key(change.values_after)
         old_key = rows.old_key(old)
         if old_key is None or old_key == key or key is None:
-            shown = before if change.values_before is not None else NULL
-            yield Record(topic, framed(key), value(code, shown, row), headers)
+            shown = before() if change.values_before is not None else NULL
+            made = value(code, shown, rows.row(change.values_after))
+            yield Record(topic, framed(key), made, headers)
             return
-        yield from delete(old_key, {NEW_KEY: key.decode(), **headers})
-        moved = {OLD_KEY: old_key.decode(), **headers}
-        yield Record(topic, framed(key), value("c", NULL, row), moved)
+        if "d" not in skipped:
+            yield from delete(old_key, {NEW_KEY: key.decode(), **headers})
+        if "c" not in skipped:
+            moved = {OLD_KEY: old_key.decode(), **headers}
+            made = value("c", NULL, rows.row(change.values_after))
+            yield Record(topic, framed(key), made, moved)
 
     def _place(self, origin: Origin, table: Table) -> bytes:
         """The transaction's block of the next record."""
@@ -226,15 +231,6 @@ class DebeziumFormat:
             return NULL
         name = f"{table.schema}.{table.name}"
         return self._control.place(origin.mark, origin.transaction, name)
-
-    def _old(self, change: Change[Any], rows: TableRows) -> tuple[Any, bytes]:
-        """The old row's values as far as they are known, and the row as it is told."""
-        if change.values_before is not None:
-            return change.values_before, rows.row(change.values_before)
-        partial = change.key_old if change.operation != "delete" else change.key_new
-        if partial is None:
-            return None, NULL
-        return rows.padded(partial), rows.partial(partial)
 
     def _other(self, event: Event, now: int) -> Iterator[Record]:
         if isinstance(event, Message):
@@ -318,6 +314,17 @@ class DebeziumFormat:
                 "origin_lsn": None,
             }
         )
+
+
+def _old(change: Change[Any], rows: TableRows) -> tuple[Any, Callable[[], bytes]]:
+    """The old row's values as far as they are known, and what makes the row as it is told."""
+    whole = change.values_before
+    if whole is not None:
+        return whole, lambda: rows.row(whole)
+    key = change.key_old if change.operation != "delete" else change.key_new
+    if key is None:
+        return None, lambda: NULL
+    return rows.padded(key), lambda: rows.partial(key)
 
 
 _AFTER: Final = b'{"before":null,"after":'
