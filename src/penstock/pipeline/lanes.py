@@ -90,6 +90,7 @@ class Lane:
         self._lost = False
         self._abandoned = False
         self._open = False
+        self._idle = bool(getattr(context.format, "idle", False))
         self._waits: Iterator[float] = waits(context.random)
         self.passage: Passage | None = None
 
@@ -166,7 +167,7 @@ class Lane:
         self._lost = self._abandoned = False
 
     async def _deliver(self, item: _Item, following: _Item | asyncio.Future[bool] | None) -> None:
-        if not len(item.batch) and not self._kept:
+        if not len(item.batch) and not self._kept and not self._idle:
             self._record(item, wrote=False)
             return
         if not self._kept:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock.component import Component
 from penstock.errors import (
     ConfigError,
     ConnectionLostError,
@@ -19,7 +20,7 @@ from penstock.errors import (
     StuckError,
 )
 from penstock.failpoints import Failpoint
-from penstock.model import Barrier, Change, EventBatch, Mark
+from penstock.model import Barrier, Batch, Change, EventBatch, Mark
 from penstock.pipeline.lanes import GROUP, PATIENCE
 from penstock.pipeline.pipeline import Pipeline
 from penstock.ports import Context, StreamState
@@ -94,6 +95,38 @@ def test_a_sink_that_is_away_stalls_the_pipeline() -> None:
     made = pipeline(ScriptedSource([one(1)]), flaky)
     run_virtual(made.serve(until_caught_up=True))
     assert states == ["starting", "stalled"]
+
+
+class Beating(Component):
+    """A format that may have records of batches without events."""
+
+    name: str = "beating"
+    idle: bool
+
+    def build(self, pipeline: str = "") -> Beating:
+        return self
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_batches_without_events_are_written_where_the_format_may_have_records_of_them(
+    idle: bool,
+) -> None:
+    written: list[int] = []
+
+    class Sink(MemorySink):
+        async def write(self, batch: Batch) -> None:
+            written.append(len(batch))
+            await super().write(batch)
+
+    class Config(Memory):
+        def build(self) -> MemorySink:
+            return Sink()
+
+    source = ScriptedSource([one(1), keepalive(2), Pause(1), keepalive(3)])
+    sink = Config(format=Beating(idle=idle))
+    run_virtual(pipeline(source, sink).serve(until_caught_up=True))
+    assert (0 in written) is idle
+    assert source.acknowledged[-1] == checkpoint(3)
 
 
 def test_saved_before_acknowledged() -> None:

@@ -84,7 +84,7 @@ class DerivedFormat:
     Parameters
     ----------
     connector: makes its records with schemas.
-    extra: what follows the records of each batch.
+    extra: what follows the records of each batch, of one without events too.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class DerivedFormat:
         connector: DebeziumFormat,
         steps: Iterable[Step],
         converter: Converter,
-        extra: Callable[[], Iterable[ConnectRecord]] = tuple,
+        extra: Callable[[], Iterable[ConnectRecord]] | None = None,
     ) -> None:
         self.name = name
         self._connector = connector
@@ -108,13 +108,18 @@ class DerivedFormat:
         """Whether keys and values are something else than JSON."""
         return self._converter.binary
 
+    @property
+    def idle(self) -> bool:
+        """Whether batches without events may have records."""
+        return self._extra is not None
+
     def records(self, batch: Batch) -> Iterator[Record]:
         """The records of a batch's events, in order. Raises what its steps and converter do."""
         for record in batch.records(self._connector):
             made = self._stepped(self._opened(record))
             if made is not None:
                 yield _written(made, self._converter)
-        for extra in self._extra():
+        for extra in () if self._extra is None else self._extra():
             made = self._stepped(extra)
             if made is not None:
                 yield _written(made, self._converter)

@@ -65,7 +65,8 @@ class Debezium(Component):
     route: tables share topics (``ByLogicalTableRouter``).
     unwrap: rows without their envelopes (``ExtractNewRecordState``), after ``route``.
     heartbeat_interval_ms: a heartbeat follows a batch that ends so long after the last, in ms;
-        0 for none. An idle source has a batch as often as its server gives a sign.
+        0 for none. Where nothing happens a batch is as rare as the server's signs of life, and
+        no oftener than every ten seconds.
     """
 
     type: Literal["debezium"] = "debezium"
@@ -145,7 +146,7 @@ class Debezium(Component):
         steps += [part.build() for part in parts if part is not None]
         connector = DebeziumFormat(self.model_copy(update={"schemas": True}))
         interval = self.heartbeat_interval_ms
-        extra = Heartbeats(self.topic_prefix, interval) if interval else tuple
+        extra = Heartbeats(self.topic_prefix, interval) if interval else None
         return DerivedFormat(self.type, connector, steps, converter, extra)
 
 
