@@ -217,8 +217,9 @@ class Format(Protocol):
     Optional: ``native``, which a class says of itself alone: the name of the same format in the
     native kernel, which then makes the same bytes without asking this one, or the kernel's encoder
     for it, None where it has none; ``binary``, true where keys and values are something else than
-    JSON; ``idle``, true where batches without events may have records too; ``close()``, after its
-    sink was closed, to let go of connections: it may be asked for records again.
+    JSON; ``idle``, true where batches without events may have records too; ``check()``, which gives
+    findings, as a source's; ``close()``, after its sink was closed, to let go of connections: it
+    may be asked for records again.
     """
 
     @property

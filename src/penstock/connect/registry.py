@@ -7,6 +7,7 @@ value in Avro's binary encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from io import BytesIO
 from typing import Any, Final, TypeVar
 
@@ -93,10 +94,12 @@ class Registry:
     def __init__(self, config: SchemaRegistry, client: Any = None) -> None:
         self._config = config
         self._client = client
-        self._avro = driver("fastavro", "kafka")
-        self._confluent = driver("confluent_kafka.schema_registry", "kafka")
         self._encoders: Remembered[tuple[str, int], _Encoder] = Remembered()
         self._decoders: Remembered[int, _Decoder] = Remembered()
+
+    def check(self) -> None:
+        """Ask for something. Raises RegistryFailure when it does not answer, or refuses us."""
+        self._ask("cannot use the schema registry", lambda client: client.get_subjects())
 
     def encode(self, subject: str, data: Data) -> bytes:
         """A value in the wire format.
@@ -123,6 +126,14 @@ class Registry:
         if decoder is None:
             decoder = self._decoders[id] = _Decoder(self._avro, self._schema(id))
         return Data(decoder.schema, decoder(message[_HEAD:]))
+
+    @cached_property
+    def _avro(self) -> Any:
+        return driver("fastavro", "kafka")
+
+    @cached_property
+    def _confluent(self) -> Any:
+        return driver("confluent_kafka.schema_registry", "kafka")
 
     def close(self) -> None:
         """Let go of the connection; what was learnt stays."""

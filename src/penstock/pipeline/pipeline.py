@@ -217,6 +217,9 @@ class Pipeline:
             ask = getattr(part, "check", None)
             if ask is not None:
                 findings.extend(await ask(context))
+            ask = getattr(context.format, "check", None)
+            if ask is not None:
+                findings.extend(await asyncio.to_thread(ask))
         if self.transforms:
             chain = await self._remembered_chain()
             findings += await chain.findings(self.source, self.context)

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
 from pydantic import ValidationError
 
 from penstock.connect import Data
@@ -20,9 +21,11 @@ from penstock.formats.debezium.heartbeat import Heartbeats
 from penstock.formats.debezium.javaregex import JavaRegex
 from penstock.formats.debezium.names import adjusted
 from penstock.model import EventBatch, Record
+from penstock.pipeline import Pipeline
 from penstock.ports import Context
 from penstock.sinks.jsonl import Jsonl
-from penstock.testing import delete, insert, truncate
+from penstock.sinks.memory import Memory
+from penstock.testing import ScriptedSource, delete, insert, truncate
 
 ROW = {"id": 1, "status": "new"}
 CHANGES = (
@@ -217,6 +220,26 @@ def test_a_registrys_failure_is_the_sinks(
         converter.key(ConnectRecord("t", Data({"type": "int32"}, 1), None, {}))
     assert type(caught.value) is error
     assert caught.value.hint == "do something"
+
+
+def test_a_registry_that_refuses_us_is_found_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refusing:
+        def get_subjects(self) -> list[str]:
+            raise SchemaRegistryError(401, 401, "who are you")
+
+    monkeypatch.setattr(SchemaRegistry, "client", lambda self: Refusing())
+    sink = Memory(format={"type": "debezium", "schema_registry": "http://registry"})
+    made = Pipeline("p", ScriptedSource([]), [sink], store="memory")
+    (finding,) = made.check()
+    assert (finding.severity, finding.code) == ("error", "schema-registry")
+    assert "who are you" in finding.message
+    assert "basic.auth.user.info" in finding.fix
+    client: Any = SchemaRegistryClient.new_client({"url": "mock://"})
+    monkeypatch.setattr(SchemaRegistry, "client", lambda self: client)
+    assert made.check() == []
+    client.close()
 
 
 def test_json_lines_hold_no_avro(tmp_path: Any) -> None:

@@ -6,6 +6,7 @@ from penstock.connect import Data
 from penstock.connect.registry import Registry, RegistryFailure, SchemaRegistry
 from penstock.errors import SinkError, SinkUnavailableError
 from penstock.formats.debezium.chain import ConnectRecord
+from penstock.ports import Finding
 
 
 class AvroConverter:
@@ -26,6 +27,14 @@ class AvroConverter:
     def value(self, record: ConnectRecord) -> bytes | None:
         """The bytes of its value. Raises as :meth:`key`."""
         return self._encode(f"{record.topic}-value", record.value)
+
+    def check(self) -> list[Finding]:
+        """Whether the registry answers and lets us in."""
+        try:
+            self._registry.check()
+        except RegistryFailure as failure:
+            return [Finding("error", failure.message, failure.hint, "schema-registry")]
+        return []
 
     def close(self) -> None:
         """Let go of the registry's connection; the next record opens another."""

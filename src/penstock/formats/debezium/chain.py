@@ -14,6 +14,7 @@ import orjson
 
 from penstock.connect import Data, Frames, Remembered, Schema
 from penstock.model import Batch, Change, Record
+from penstock.ports import Finding
 
 if TYPE_CHECKING:
     from penstock.formats.debezium.format import DebeziumFormat
@@ -48,6 +49,9 @@ class Converter(Protocol):
     def value(self, record: ConnectRecord) -> bytes | None:
         """The bytes of its value."""
 
+    def check(self) -> list[Finding]:
+        """What would keep it from working."""
+
     def close(self) -> None:
         """Let go of connections; it may be asked again."""
 
@@ -68,8 +72,12 @@ class JsonConverter:
         """The value as JSON."""
         return self.json(record.value)
 
+    def check(self) -> list[Finding]:
+        """Nothing can."""
+        return []
+
     def close(self) -> None:
-        """It has none."""
+        """It has no connections."""
 
     def json(self, data: Data | None) -> bytes | None:
         """A value as JSON."""
@@ -132,6 +140,12 @@ class DerivedFormat:
         if made is None:
             return Record(record.topic, None, None, record.headers)
         return _written(made, self._json if self.binary else self._converter)
+
+    def check(self) -> list[Finding]:
+        """Whether what it asks answers."""
+        found = self._converter.check()
+        self._converter.close()
+        return found
 
     def close(self) -> None:
         """Let go of connections; it may be asked again."""
