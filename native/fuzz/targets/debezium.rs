@@ -27,6 +27,7 @@ const CODES: &[&str] = &[
     "zoned 6",
     "zoned 0",
     "timetz",
+    "interval",
     "bytes",
     "bytes_url",
     "bytes_hex",

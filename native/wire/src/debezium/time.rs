@@ -123,6 +123,60 @@ pub(super) fn zoned_time(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+/// Microseconds of an interval in the style `postgres`; a month is a twelfth of 365.25 days.
+pub(super) fn interval(text: &[u8]) -> Option<i64> {
+    const MONTH: i64 = 2_629_800_000_000;
+    let units: [(&[&[u8]], i64); 3] = [
+        (&[b"year", b"years"], 12 * MONTH),
+        (&[b"mon", b"mons"], MONTH),
+        (&[b"day", b"days"], DAY),
+    ];
+    let mut sum = 0i64;
+    let mut words = text.split(|&byte| byte == b' ').peekable();
+    for (names, size) in units {
+        let Some(word) = words.peek().filter(|word| !word.contains(&b':')) else {
+            continue;
+        };
+        let count: i64 = std::str::from_utf8(word).ok()?.parse().ok()?;
+        let mut rest = words.clone();
+        rest.next();
+        if rest.next().is_some_and(|name| names.contains(&name)) {
+            sum = sum.checked_add(count.checked_mul(size)?)?;
+            words = rest;
+        }
+    }
+    match words.next() {
+        None => return Some(sum),
+        Some(time) => sum = sum.checked_add(signed_time(time)?)?,
+    }
+    words.next().is_none().then_some(sum)
+}
+
+/// Microseconds of `[+-]HH:MM:SS[.ffffff]`, with as many hours as there are.
+fn signed_time(text: &[u8]) -> Option<i64> {
+    let (negative, text) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let colon = text.iter().position(|&byte| byte == b':')?;
+    let (hours, rest) = text.split_at_checked(colon)?;
+    if !hours.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let hours: i64 = std::str::from_utf8(hours).ok()?.parse().ok()?;
+    let (&[_, m1, m2, b':', s1, s2], fraction) = rest.split_first_chunk::<6>()? else {
+        return None;
+    };
+    let seconds = two(m1, m2)? * 60 + two(s1, s2)?;
+    let micros = hours
+        .checked_mul(3600)?
+        .checked_add(seconds)?
+        .checked_mul(1_000_000)?
+        .checked_add(micros(fraction)?)?;
+    Some(if negative { -micros } else { micros })
+}
+
 fn two(high: u8, low: u8) -> Option<i64> {
     let (high, low) = (high.wrapping_sub(b'0'), low.wrapping_sub(b'0'));
     (high <= 9 && low <= 9).then(|| i64::from(high * 10 + low))
@@ -151,6 +205,38 @@ mod tests {
             "2000-01-0x",
         ] {
             assert_eq!(days(text.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn intervals_are_summed() {
+        const MONTH: i64 = 2_629_800_000_000;
+        for (text, expected) in [
+            (
+                "1 year 2 mons 3 days 04:05:06.78",
+                14 * MONTH + 3 * DAY + 14_706_780_000,
+            ),
+            ("1 mon", MONTH),
+            ("-1 days", -DAY),
+            (
+                "-1 years -2 mons +3 days -04:05:06.5",
+                -14 * MONTH + 3 * DAY - 14_706_500_000,
+            ),
+            ("00:00:00", 0),
+            ("100:00:00", 360_000_000_000),
+        ] {
+            assert_eq!(interval(text.as_bytes()), Some(expected), "{text}");
+        }
+        for text in [
+            "1 day 2 years",
+            "1 week",
+            "1",
+            "04:05",
+            "x:00:00",
+            "99999999999 years",
+            "",
+        ] {
+            assert_eq!(interval(text.as_bytes()), None, "{text}");
         }
     }
 

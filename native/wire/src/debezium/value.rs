@@ -30,6 +30,8 @@ pub enum Code {
     /// `ZonedTimestamp` with so many digits of a fraction.
     Zoned(usize),
     ZonedTime,
+    /// An interval in microseconds.
+    Interval,
     Bytes(Spelling),
     Bit,
     Bits,
@@ -67,6 +69,7 @@ impl Code {
             "timestamp" => Self::Timestamp(unit(parameter)?),
             "zoned" => Self::Zoned(parameter.parse().ok()?),
             "timetz" => Self::ZonedTime,
+            "interval" => Self::Interval,
             "bytes" => Self::Bytes(Spelling::Base64),
             "bytes_url" => Self::Bytes(Spelling::UrlSafe),
             "bytes_hex" => Self::Bytes(Spelling::Hex),
@@ -95,6 +98,7 @@ impl Code {
             Self::Timestamp(unit) => timestamp(time::timestamp(text)?, *unit, out)?,
             Self::Zoned(digits) => time::zoned(text, *digits, out)?,
             Self::ZonedTime => time::zoned_time(text, out)?,
+            Self::Interval => integer(time::interval(text)?, out),
             Self::Bytes(spelling) => bytes(text, *spelling, out)?,
             Self::Bits => bits(text, out)?,
             Self::Array(element) => array(element, text, out)?,

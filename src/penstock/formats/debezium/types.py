@@ -276,7 +276,7 @@ def _interval(modifier: int, options: Debezium) -> Mapped:
         schema = named("string", "io.debezium.time.Interval")
         return Mapped(schema, times.interval_text, b'"P0Y0M0DT0H0M0S"', None, "interval")
     schema = named("int64", "io.debezium.time.MicroDuration")
-    return Mapped(schema, times.interval_micros, b"0", None, "interval")
+    return Mapped(schema, times.interval_micros, b"0", None, "interval", "interval")
 
 
 _SPELL: Final[Mapping[str, Callable[[bytes], bytes]]] = {
