@@ -73,6 +73,7 @@ bench: native ## measure speed, memory and latency
 	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/postgres.py
 	@$(BIN)/python bench/kafka.py
+	@$(BIN)/python bench/kafka_workers.py
 	@$(BIN)/python bench/replica.py
 	@$(BIN)/python bench/snapshot.py
 
