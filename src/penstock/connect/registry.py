@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any, Final, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from penstock.connect.avro import Avro, avro_schema, connect_schema
 from penstock.connect.datum import Convert, from_avro, to_avro
@@ -50,6 +50,13 @@ class SchemaRegistry(BaseModel):
     @classmethod
     def _url_alone(cls, value: object) -> object:
         return {"url": value} if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _no_user(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("a user in the URL would show: put it in basic.auth.user.info")
+        return value
 
     def client(self) -> Any:
         """confluent-kafka's client. Raises RegistryFailure for settings that it does not take."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from penstock.connect import Data
 from penstock.connect.registry import Registry, RegistryFailure, SchemaRegistry
@@ -144,3 +149,23 @@ def test_settings_are_the_clients_own() -> None:
         Registry(SchemaRegistry(url="http://127.0.0.1:1", settings={"nonsense": "x"})).decode(
             b"\0\0\0\0\x09"
         )
+
+
+def test_a_user_in_the_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValidationError, match=r"basic\.auth\.user\.info") as caught:
+        SchemaRegistry(url="http://user:secret@registry")
+    assert "secret" not in str(caught.value)
+
+
+@cache
+def known() -> tuple[Registry, bytes]:
+    """A registry, and how messages of a schema begin that it has."""
+    made = Registry(CONFIG)
+    return made, made.encode("t-value", Data(SCHEMA, ROW))[:5]
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_value_or_refused(body: bytes) -> None:
+    registry, head = known()
+    with suppress(ValueError):
+        assert registry.decode(head + body).value.keys() == ROW.keys()

@@ -96,7 +96,7 @@ def _scalar(value: Any) -> str:
         return "boolean"
     if isinstance(value, int):
         if value not in _INT64:
-            raise ValueError(f"{value} is no 64-bit integer")
+            raise ValueError("a number is no 64-bit integer")
         return "int32" if value in _INT32 else "int64"
     return "double" if isinstance(value, float) else "string"
 

@@ -119,34 +119,34 @@ class OutboxStep:
                 options.table_json_payload_empty_array_behavior,
             )
         self._outboxes: dict[str, bool] = {}
+        self._inside = False
         self._columns = Derived(lambda envelope, name: bare(_column(envelope, name)))
         self._structs = Derived(self._struct)
         self._expanded: Remembered[bytes, Schema] = Remembered()
 
     def __call__(self, record: ConnectRecord) -> ConnectRecord | None:
         value = record.value
-        if value is None:
-            return None if self._outboxes.get(record.topic) else record
-        if not is_envelope(value):
+        if value is None:  # a tombstone, which follows its delete
+            return None if self._inside else record
+        self._inside = is_envelope(value) and self._is_outbox(value.value["source"])
+        if not self._inside:
             return record
         envelope = value.value
-        if not self._is_outbox(record.topic, envelope["source"]):
-            return record
         if envelope["op"] in ("c", "r"):
             return self._event(record, value.schema, envelope["after"])
         if envelope["op"] == "u":
-            self._refuse(record, envelope["source"])
+            self._refuse(envelope["source"])
         return None
 
-    def _is_outbox(self, topic: str, source: dict[str, Any]) -> bool:
-        found = self._outboxes.get(topic)
+    def _is_outbox(self, source: dict[str, Any]) -> bool:
+        table = f"{source['schema']}.{source['table']}"
+        found = self._outboxes.get(table)
         if found is None:
-            table = f"{source['schema']}.{source['table']}"
             found = any(fnmatchcase(table, pattern) for pattern in self._options.tables)
-            self._outboxes[topic] = found
+            self._outboxes[table] = found
         return found
 
-    def _refuse(self, record: ConnectRecord, source: dict[str, Any]) -> None:
+    def _refuse(self, source: dict[str, Any]) -> None:
         behavior = self._options.table_op_invalid_behavior
         table = f"{source['schema']}.{source['table']}"
         if behavior == "fatal":
@@ -156,8 +156,7 @@ class OutboxStep:
                 table=table,
             )
         level = logging.WARNING if behavior == "warn" else logging.ERROR
-        key = None if record.key is None else record.key.text.decode()
-        _logger.log(level, "the update of a row of the outbox %s is left out: %s", table, key)
+        _logger.log(level, "the update of a row of the outbox %s is left out", table)
 
     def _event(self, record: ConnectRecord, envelope: Schema, row: Any) -> ConnectRecord:
         options = self._options
