@@ -34,7 +34,7 @@ from penstock.sinks.memory import MemorySink, Target
 from penstock.sinks.sql import Sql
 from penstock.sources.kafka.config import Kafka
 from penstock.stores.memory import MemoryStore
-from penstock.testing import insert
+from penstock.testing import Fault, FlakySink, insert
 from tests.support import topics
 from tests.support.kafka import fresh_name
 from tests.support.waiting import eventually
@@ -233,6 +233,23 @@ def test_poison_is_parked_where_it_is_said(kafka: Broker, writer: topics.Writer)
     (parked,) = asyncio.run(store.peek_parked(Context(named(writer))))
     assert (parked.id, parked.sink) == (f"{writer.topic}/0:1", "source")
     assert "no change" in parked.reason
+
+
+def test_a_slow_sink_stops_the_reading(
+    kafka: Broker, writer: topics.Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits is bounded, and nothing is lost where reading goes on."""
+    monkeypatch.setattr("penstock.sources.kafka.inbox.ROOM", 200_000)
+    name, target, count = named(writer), Target(), 1000
+    written = [r for n in range(count) for r in writer.update(n % 7, n, "x" * 1000)]
+    topics.produce(kafka.url, written)
+    slow = FlakySink(MemorySink(target), [Fault("write", n, delay=1.0) for n in (1, 2, 3)])
+    with running(Pipeline(name, source(kafka, writer.topic), [slow], store="memory")):
+        eventually(lambda: len(target.changes) >= count)
+    assert len({change.id for change in target.changes}) == len(target.changes) == count
+    for key in range(7):
+        own = [c.after["n"] for c in target.changes if c.after is not None and c.after["id"] == key]
+        assert own == sorted(own)
 
 
 def test_what_handlers_park_is_found_by_the_next_worker(

@@ -70,7 +70,10 @@ class Kafka(Component):
     def _expressions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for topic in value:
             if topic.startswith("^"):
-                re.compile(topic)
+                try:
+                    re.compile(topic)
+                except re.error as error:
+                    raise ValueError(f"{topic!r} is no regular expression: {error}") from None
         return value
 
     @field_validator("settings", mode="before")
