@@ -62,7 +62,7 @@ def test_all_types_are_told_as_debezium_tells_them(
         types |= workload.EXTENSION_TYPES[extension]
     rows = workload.rows_of_types("types", types)
     defaults = workload.rows_of_defaults("defaults")
-    if family != "default":  # with other options such a delete makes Debezium fail
+    if family == "nanoseconds":  # a required timestamp that a delete lacks makes Debezium fail
         defaults = [statement for statement in defaults if "DELETE" not in statement]
     with fresh_database(shared_server(version)) as dsn:
         extensions = [name for name in EXTENSIONS[version] if name != "xml"]
