@@ -26,7 +26,8 @@ fn read(pieces: &[&[u8]]) -> Option<Read> {
     let mut messages = Messages::default();
     let (mut copied, mut others) = (Vec::new(), Vec::new());
     for piece in pieces {
-        messages.push(|bytes| bytes.extend_from_slice(piece)).ok()?;
+        messages.room(piece.len() + 1)[..piece.len()].copy_from_slice(piece);
+        messages.push(piece.len()).ok()?;
         while let Some(control) = messages.control().ok()? {
             others.push(control);
         }

@@ -17,15 +17,10 @@ use crate::frames::Frames;
 #[derive(Default)]
 pub struct Messages {
     inner: frames::Messages,
-    /// What broke the socket behind the bytes that were received last.
-    broken: Option<io::Error>,
 }
 
 /// What is received at least where there is so much.
 const LEAST: usize = 32 << 10;
-
-/// Room that reading to the end of what is there wants besides.
-const PROBE: usize = 64;
 
 #[pymethods]
 impl Messages {
@@ -42,9 +37,6 @@ impl Messages {
         socket: &Bound<'_, PyAny>,
         enough: usize,
     ) -> PyResult<Option<usize>> {
-        if let Some(error) = self.broken.take() {
-            return Err(error.into());
-        }
         let descriptor: i32 = socket.call_method0("fileno")?.extract()?;
         if descriptor < 0 {
             return Err(io::Error::from(ErrorKind::NotConnected).into());
@@ -52,26 +44,25 @@ impl Messages {
         // SAFETY: the socket is open, and its descriptor stays its own: it is not closed here.
         let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
         let inner = &mut self.inner;
+        let most = enough.saturating_add(LEAST).saturating_sub(inner.len());
+        let room = inner.room(most.max(LEAST));
         let received = py.detach(|| {
-            inner.push(|bytes| {
-                let before = bytes.len();
-                let most = enough.saturating_sub(before).max(LEAST);
-                if bytes.capacity() - before < most + PROBE {
-                    bytes.reserve(most + LEAST + PROBE);
+            loop {
+                match (&*file).read(room) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    received => return received,
                 }
-                let read = (&*file).take(most as u64).read_to_end(bytes);
-                (bytes.len() - before, read.err())
-            })
+            }
         });
-        let (size, error) = received.map_err(|error| errors::protocol(py, &error))?;
-        let is_empty = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
-        match error {
-            Some(error) if is_empty(&error) => Ok((size > 0).then_some(size)),
-            Some(error) if size == 0 => Err(error.into()),
-            error => {
-                self.broken = error;
+        match received {
+            Ok(size) => {
+                inner
+                    .push(size)
+                    .map_err(|error| errors::protocol(py, &error))?;
                 Ok(Some(size))
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -68,25 +68,49 @@ pub fn payloads(bytes: &[u8]) -> Result<Vec<&[u8]>, ProtocolError> {
 /// What arrived of a stream: CopyData messages, and others between them.
 #[derive(Debug, Default)]
 pub struct Messages {
+    /// What arrived, and room behind it.
     bytes: Vec<u8>,
+    /// Where what arrived ends.
+    end: usize,
     /// Where the whole CopyData messages at the beginning end.
     copied: usize,
 }
 
 impl Messages {
-    /// More of the stream, which `read` appends; what `read` gives.
-    pub fn push<T>(&mut self, read: impl FnOnce(&mut Vec<u8>) -> T) -> Result<T, ProtocolError> {
-        let given = read(&mut self.bytes);
-        self.look()?;
-        Ok(given)
+    /// How many bytes are there.
+    pub fn len(&self) -> usize {
+        self.end
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
+    /// Room for so many bytes more of the stream; [`Messages::push`] says how many came.
+    pub fn room(&mut self, size: usize) -> &mut [u8] {
+        let end = self.end.saturating_add(size);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes.get_mut(self.end..end).unwrap_or_default()
+    }
+
+    /// So many bytes were written into the room.
+    pub fn push(&mut self, size: usize) -> Result<(), ProtocolError> {
+        self.end = self.end.saturating_add(size).min(self.bytes.len());
+        self.look()
+    }
+
+    fn arrived(&self) -> &[u8] {
+        self.bytes.get(..self.end).unwrap_or_default()
     }
 
     fn look(&mut self) -> Result<(), ProtocolError> {
-        let mut rest = self.bytes.get(self.copied..).unwrap_or_default();
+        let mut rest = self.arrived().get(self.copied..).unwrap_or_default();
         while let Some(message) = first(rest)?.filter(|found| found.letter == COPY_DATA) {
             rest = message.rest;
         }
-        self.copied = self.bytes.len() - rest.len();
+        self.copied = self.end - rest.len();
         Ok(())
     }
 
@@ -115,37 +139,54 @@ impl Messages {
     /// Take what [`Messages::copied`] gives: with the memory that it lies in, unless that is much
     /// larger.
     pub fn take(&mut self) -> Vec<u8> {
-        let copied = self.copied;
-        self.copied = 0;
-        if copied < self.bytes.capacity() / 2 {
-            return self.bytes.drain(..copied).collect();
+        let copied = std::mem::take(&mut self.copied);
+        if copied < self.bytes.len() / 2 {
+            let taken = self.bytes.get(..copied).unwrap_or_default().to_vec();
+            self.drop(0, copied);
+            return taken;
         }
-        let rest = self.bytes.split_off(copied);
-        std::mem::replace(&mut self.bytes, rest)
+        let mut taken = std::mem::take(&mut self.bytes);
+        self.bytes
+            .extend_from_slice(taken.get(copied..self.end).unwrap_or_default());
+        self.end = self.bytes.len();
+        taken.truncate(copied);
+        taken
+    }
+
+    /// Close the gap that these bytes leave.
+    fn drop(&mut self, from: usize, to: usize) {
+        self.bytes.copy_within(to..self.end, from);
+        self.end -= to - from;
     }
 
     /// Take the message that follows the CopyData messages; None where it is not all there.
     pub fn control(&mut self) -> Result<Option<(u8, Vec<u8>)>, ProtocolError> {
-        let rest = self.bytes.get(self.copied..).unwrap_or_default();
+        let rest = self.arrived().get(self.copied..).unwrap_or_default();
         let Some(found) = first(rest)? else {
             return Ok(None);
         };
         let taken = (found.letter, found.payload.to_vec());
-        let end = self.bytes.len() - found.rest.len();
-        self.bytes.drain(self.copied..end);
+        let end = self.end - found.rest.len();
+        self.drop(self.copied, end);
         self.look()?;
         Ok(Some(taken))
     }
 
     /// Whether nothing follows the CopyData messages.
     pub fn is_whole(&self) -> bool {
-        self.copied == self.bytes.len()
+        self.copied == self.end
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn push(messages: &mut Messages, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let room = messages.room(bytes.len() + 3); // more than comes
+        room[..bytes.len()].copy_from_slice(bytes);
+        messages.push(bytes.len())
+    }
 
     const STREAM: &[u8] = b"H\0\0\0\x05xd\0\0\0\x05ad\0\0\0\x04c\0\0\0\x04Z\0\0\0\x05I";
 
@@ -155,9 +196,7 @@ mod tests {
             let mut messages = Messages::default();
             let (mut copied, mut letters) = (Vec::new(), Vec::new());
             for chunk in STREAM.chunks(size) {
-                messages
-                    .push(|bytes| bytes.extend_from_slice(chunk))
-                    .unwrap();
+                push(&mut messages, chunk).unwrap();
                 copied.extend(messages.take());
                 while let Some((letter, _)) = messages.control().unwrap() {
                     letters.push(letter);
@@ -178,9 +217,7 @@ mod tests {
         for size in 1..stream.len() {
             let mut messages = Messages::default();
             for chunk in stream.chunks(size) {
-                messages
-                    .push(|bytes| bytes.extend_from_slice(chunk))
-                    .unwrap();
+                push(&mut messages, chunk).unwrap();
             }
             assert_eq!(messages.heard().unwrap(), (9, vec![&stream[5..23]]));
             messages.take();
@@ -195,10 +232,6 @@ mod tests {
             Some(5)
         );
         assert!(payloads(b"c\0\0\0\x04").is_err());
-        assert!(
-            Messages::default()
-                .push(|bytes| bytes.extend(b"d\0\0\0\x03"))
-                .is_err()
-        );
+        assert!(push(&mut Messages::default(), b"d\0\0\0\x03").is_err());
     }
 }
