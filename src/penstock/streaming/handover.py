@@ -264,6 +264,7 @@ class HeldSource:
         """The inner source's batches without checkpoints, and checkpoints when they are due."""
         handover = self._handover
         arriving: asyncio.Future[Batch | Barrier | None] | None = None
+        changing: asyncio.Future[None] | None = None
         inner = self._inner.batches()
         try:
             while True:
@@ -271,12 +272,9 @@ class HeldSource:
                     yield EventBatch(checkpoint.stream, (), None, checkpoint)
                 if arriving is None:
                     arriving = asyncio.ensure_future(_next(inner))
-                changing = asyncio.ensure_future(self._until_due())
-                try:
-                    await asyncio.wait((arriving, changing), return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    changing.cancel()
-                    await asyncio.gather(changing, return_exceptions=True)
+                if changing is None or changing.done():
+                    changing = asyncio.ensure_future(self._until_due())
+                await asyncio.wait((arriving, changing), return_when=asyncio.FIRST_COMPLETED)
                 if not arriving.done() or self._is_due():
                     continue
                 item = arriving.result()
@@ -295,9 +293,10 @@ class HeldSource:
                 if batch is not None:
                     yield batch
         finally:
-            if arriving is not None:
-                arriving.cancel()
-                await asyncio.gather(arriving, return_exceptions=True)
+            waited = [one for one in (arriving, changing) if one is not None]
+            for one in waited:
+                one.cancel()
+            await asyncio.gather(*waited, return_exceptions=True)
 
     async def _all_done(self, *, barrier: bool) -> bool:
         """Wait until the loop is done with all; False when a checkpoint is due before."""
