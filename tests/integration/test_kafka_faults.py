@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import signal
 import socket
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ from penstock.formats.change import ChangeFormat
 from penstock.model import Batch, Mark
 from penstock.ports import Context
 from penstock.sinks.kafka import Kafka, producer, transaction
+from penstock.sinks.kafka.client import Cluster
+from penstock.sinks.kafka.deadline import Deadline
 from penstock.sinks.kafka.sink import KafkaSink
 from penstock.stores.sqlite import SqliteStore
 from penstock.testing.builders import read, update
@@ -468,6 +472,53 @@ def test_a_broker_that_is_away_at_the_start_is_unavailable() -> None:
             assert url in findings[0].message
 
         run(main())
+
+
+@contextmanager
+def hanging(broker: Broker) -> Iterator[None]:
+    """The broker takes connections and does nothing."""
+    os.kill(broker.pid(), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.pid(), signal.SIGCONT)
+
+
+@pytest.mark.parametrize("transactions", [False, True])
+def test_a_broker_that_hangs_is_unavailable_and_nothing_is_lost(
+    kafka: Broker, target: Target, transactions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        sink = await opened(target, target.sink(transactions=transactions, delivery_timeout=60))
+        await both(sink, batch(1, one(1)))
+        with hanging(kafka), monkeypatch.context() as patch:
+            patch.setattr(Cluster, "deadline", lambda _: Deadline(2.0, lambda: False))
+            with pytest.raises(SinkUnavailableError, match="nothing from"):
+                await both(sink, batch(2, one(2)))
+        await sink.open(target.context)
+        if await sink.resume("main") != checkpoint(2):
+            await both(sink, batch(2, one(2)))
+        await sink.close()
+
+    run(main())
+    ids = target.ids()
+    assert list(dict.fromkeys(ids)) == [1, 2]
+    assert ids == [1, 2] or not transactions
+
+
+def test_a_broker_that_hangs_for_a_moment_repeats_nothing(kafka: Broker, target: Target) -> None:
+    async def main() -> None:
+        sink = await opened(target, target.sink(delivery_timeout=120))
+        await both(sink, batch(1, one(1)))
+        with hanging(kafka):
+            await sink.write(batch(2, *(one(n) for n in range(2, 500))))
+            flushing = asyncio.create_task(sink.flush())
+            await asyncio.sleep(1)
+        assert await flushing == Mark("2", 497)
+        await sink.close()
+
+    run(main())
+    assert target.ids() == list(range(1, 500))
 
 
 def logged_in(name: str, password: str) -> dict[str, str]:
