@@ -323,7 +323,7 @@ class Episode:
             life.wait(self.random.uniform(0.5, 3.0))
         self._maybe_trouble(life)
         if not life.alive:
-            return None
+            return "random" if life.process.exitcode == -signal.SIGKILL else None
         life.kill()
         return "random"
 
@@ -375,6 +375,8 @@ class Episode:
         assert self.kafka is not None
         self.kafka.kill()
         life.wait(self.random.uniform(0.0, 7.0))
+        if self.random.random() < 0.5:
+            life.kill()  # with all that no broker has
         self.kafka.start()
 
     def _kill_walsender(self, life: Life) -> None:
