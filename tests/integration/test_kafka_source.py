@@ -38,6 +38,7 @@ from penstock.testing import Fault, FlakySink, insert
 from tests.support import topics
 from tests.support.kafka import fresh_name
 from tests.support.waiting import eventually
+from tools.brokers import USERS
 from tools.brokers import Kafka as Broker
 
 pytestmark = pytest.mark.server
@@ -174,11 +175,46 @@ def test_a_missing_topic(kafka: Broker) -> None:
         pipeline.run()
 
 
+def logged_in(kafka: Broker, topic: str, name: str, password: str) -> Kafka:
+    settings: Any = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": name,
+        "sasl.password": password,
+    }
+    return Kafka(brokers=kafka.guarded, topics=(topic,), session_timeout=6, settings=settings)
+
+
+def test_a_user_reads(kafka: Broker, writer: topics.Writer) -> None:
+    target = Target()
+    topics.produce(kafka.url, writer.insert(1, 1))
+    config = logged_in(kafka, writer.topic, "writer", USERS["writer"])
+    caught_up(config, named(writer), MemorySink(target), store=None)
+    assert len(target.changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "said"),
+    [("writer", "hunter2", "uthentication"), ("guest", USERS["guest"], "there is no topic")],
+)
+def test_whoever_is_refused_stops(
+    kafka: Broker, writer: topics.Writer, name: str, password: str, said: str
+) -> None:
+    config = logged_in(kafka, writer.topic, name, password)
+    pipeline = Pipeline("refused", config, [MemorySink()], store="memory")
+    with pytest.raises(SourceError, match=said) as told:
+        pipeline.run()
+    assert not isinstance(told.value, ConnectionLostError)
+    assert "hunter2" not in str(told.value)
+    (finding,) = pipeline.check()
+    assert finding.severity == "error"
+    assert said in finding.message
+
+
 def test_brokers_that_are_away_at_the_start_are_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("penstock.sources.kafka.member.PATIENCE", 0.5)
-    monkeypatch.setattr("penstock.sources.kafka.inspection.PATIENCE", 0.5)
+    monkeypatch.setattr("penstock.sources.kafka.client.PATIENCE", 0.5)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         config = Kafka(brokers=f"127.0.0.1:{nobody.getsockname()[1]}", topics=("t",))
@@ -348,7 +384,7 @@ def test_what_cannot_be_reached_is_told_in_the_status() -> None:
     config = Kafka(brokers="127.0.0.1:1", topics=("t",))
     pipeline = Pipeline("away", config, [MemorySink()], store="memory")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("penstock.sources.kafka.inspection.PATIENCE", 0.5)
+        patch.setattr("penstock.sources.kafka.client.PATIENCE", 0.5)
         status = pipeline.status()
     assert status.state == "unknown"
     assert "cannot ask 127.0.0.1:1" in status.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 10.0
 """Seconds that a question to the brokers may take."""
+
+_TRY: Final = 1.0
 
 _LOGIN: Final = "check the user and password in settings (sasl.*)"
 _REFUSED: Final[dict[str, tuple[type[SourceError], str]]] = {
@@ -118,3 +121,20 @@ def made(module: str, kind: str, settings: dict[str, Any]) -> Any:
             f"the kafka source's settings: {error.args[0].str()}",
             hint="settings are librdkafka's own, by its names (CONFIGURATION.md)",
         ) from error
+
+
+def topics_of(consumer: Any, errors: Errors, what: str) -> dict[str, list[int]]:
+    """The partitions of all topics that there are; stops asking as soon as we are refused.
+
+    Raises ConnectionLostError when no broker answers, SourceError when they refuse us.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            found = consumer.list_topics(timeout=min(_TRY, PATIENCE)).topics
+        except driver("confluent_kafka", "kafka").KafkaException as error:
+            consumer.poll(0)  # hears why
+            if errors.refused is not None or time.monotonic() > deadline:
+                raise errors.of(explained(what, error)) from error
+        else:
+            return {name: sorted(topic.partitions) for name, topic in found.items()}

@@ -11,7 +11,14 @@ from penstock.errors import PenstockError, SourceError
 from penstock.ports import Finding
 from penstock.registry import driver
 from penstock.sources.kafka import offsets
-from penstock.sources.kafka.client import PATIENCE, Errors, explained, made, settings
+from penstock.sources.kafka.client import (
+    PATIENCE,
+    Errors,
+    explained,
+    made,
+    settings,
+    topics_of,
+)
 from penstock.sources.kafka.place import stream_of
 
 if TYPE_CHECKING:
@@ -43,11 +50,10 @@ class _View:
 
     def topics(self) -> dict[str, list[int]]:
         """The topics that are asked for, and are there."""
-        with self.asking(f"cannot ask {self.config.brokers} for its topics"):
-            found = self.consumer.list_topics(timeout=PATIENCE).topics
+        what = f"cannot ask {self.config.brokers} for its topics"
         return {
-            name: sorted(topic.partitions)
-            for name, topic in found.items()
+            name: partitions
+            for name, partitions in topics_of(self.consumer, self.errors, what).items()
             if any(re.match(t, name) if t[:1] == "^" else t == name for t in self.config.topics)
         }
 

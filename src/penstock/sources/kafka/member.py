@@ -22,7 +22,15 @@ from penstock.model import Checkpoint
 from penstock.ports import Context, StreamState
 from penstock.registry import driver
 from penstock.sources.kafka import offsets
-from penstock.sources.kafka.client import PATIENCE, Errors, explain, explained, made, settings
+from penstock.sources.kafka.client import (
+    PATIENCE,
+    Errors,
+    explain,
+    explained,
+    made,
+    settings,
+    topics_of,
+)
 from penstock.sources.kafka.inbox import Ended, Given, Inbox, Taken
 from penstock.sources.kafka.place import checkpoint_at, offset_of, partition_of, stream_of
 from penstock.sources.kafka.reading import Reading
@@ -101,8 +109,7 @@ class Member:
 
         Raises ConnectionLostError when no broker answers, SourceError when they refuse us.
         """
-        with self._told("cannot ask for topics"):
-            return frozenset(self._consumer.list_topics(timeout=PATIENCE).topics)
+        return frozenset(topics_of(self._consumer, self._errors, "cannot ask for topics"))
 
     def start(self) -> None:
         """Join."""
