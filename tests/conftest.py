@@ -37,6 +37,8 @@ NO_KERNEL = (
     "tests/docs/test_running.py",
     "tests/integration/test_embedded.py",
     "tests/integration/test_install.py",
+    "tests/integration/test_kafka_faults.py",
+    "tests/integration/test_kafka_sink.py",
     "tests/integration/test_proxy.py",
     "tests/contract/test_stores.py",
     "tests/contract/test_transactions.py",
