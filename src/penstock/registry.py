@@ -14,7 +14,7 @@ from typing import Any, Final
 from penstock.errors import ConfigError, MissingExtraError
 
 SOURCES: Final = {
-    "kafka": "penstock.sources.kafka.config:Kafka",
+    "kafka": "penstock.sources.kafka:Kafka",
     "postgres": "penstock.sources.postgres.config:Postgres",
 }
 SINKS: Final = {

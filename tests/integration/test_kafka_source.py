@@ -32,7 +32,7 @@ from penstock.pipeline import Pipeline
 from penstock.ports import Context
 from penstock.sinks.memory import MemorySink, Target
 from penstock.sinks.sql import Sql
-from penstock.sources.kafka.config import Kafka
+from penstock.sources.kafka import Kafka
 from penstock.stores.memory import MemoryStore
 from penstock.testing import Fault, FlakySink, insert
 from tests.support import topics
@@ -394,3 +394,22 @@ def test_settings_that_librdkafka_refuses() -> None:
     config = Kafka(brokers="127.0.0.1:1", topics=("t",), settings={"no.such": "1"})
     with pytest.raises(PenstockError, match=r"no\.such"):
         Pipeline("bad", config, [MemorySink()], store="memory").run()
+
+
+@pytest.mark.slow
+def test_a_broker_that_dies_is_waited_for() -> None:
+    """Longer than a session lasts, so that it has forgotten us as well."""
+    with Broker() as own:
+        writer, target = topics.Writer(fresh_name()), Target()
+        topics.create(own.url, writer.topic, 2)
+        sink = MemorySink(target, stores_checkpoints=True)
+        pipeline = Pipeline(named(writer), source(own, writer.topic), [sink])
+        with running(pipeline) as failures:
+            topics.produce(own.url, [r for n in range(20) for r in writer.update(n % 7, n)])
+            eventually(lambda: failures or len(target.changes) == 20)
+            own.kill()
+            eventually(lambda: failures or pipeline.source.authority() <= 0)  # type: ignore[attr-defined]
+            own.start()
+            topics.produce(own.url, [r for n in range(20, 40) for r in writer.update(n % 7, n)])
+            eventually(lambda: failures or len(target.changes) >= 40)
+        assert len({change.id for change in target.changes}) == len(target.changes) == 40

@@ -14,7 +14,7 @@ import pytest
 from penstock.embedded.server import Server
 from penstock.pipeline import Pipeline
 from penstock.sinks.sql import Sql
-from penstock.sources.kafka.config import Kafka
+from penstock.sources.kafka import Kafka
 from tests.interop import workload
 from tests.interop.test_changes import BIG
 from tests.support.kafka import fresh_name

@@ -16,9 +16,8 @@ from penstock.errors import (
 )
 from penstock.model import Mark
 from penstock.ports import StreamState
-from penstock.sources.kafka import offsets
+from penstock.sources.kafka import Kafka, offsets
 from penstock.sources.kafka.client import Errors, explain, explained, made
-from penstock.sources.kafka.config import Kafka
 from penstock.sources.kafka.place import checkpoint_at
 from penstock.testing import checkpoint
 
