@@ -48,6 +48,8 @@ _CONTROL: Final = (
     {"status", "id", "event_count", "data_collections", "ts_ms"},  # a transaction's begin or end
     {"ts_ms"},  # a heartbeat
 )
+_MOST: Final = 1000
+"""Shapes that are remembered; then they are made again."""
 _MISREAD: Final = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -96,6 +98,8 @@ class Shapes:
             fields: list[tuple[str, Schema | None]] = [(name, None) for name in example]
             if schema is not None:
                 fields = [(str(of["field"]), of) for of in schema["fields"]]
+            if len(self.known) >= _MOST:
+                self.known.clear()
             shape = Shape(*names, fields, keys, self.placeholder, whole=whole)
             found = self.known[place] = (schema, shape)  # which keeps the schema, and so its id
         return found[1]

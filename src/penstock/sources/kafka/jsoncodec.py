@@ -17,6 +17,9 @@ _BETWEEN: Final = b',"payload":'
 _REMEMBERED: Final = 8
 """Schemas a topic, the latest first."""
 
+_MOST: Final = 1000
+"""Schemas of all topics; then they are learnt again."""
+
 
 class JsonCodec:
     """See the module. Keeps the schemas that it saw."""
@@ -48,6 +51,8 @@ class JsonCodec:
         return Decoded(schema, whole["payload"])
 
     def _same(self, schema: Schema) -> Schema:
+        if len(self._schemas) >= _MOST:
+            self._schemas.clear()
         return self._schemas.setdefault(orjson.dumps(schema), schema)
 
 

@@ -279,3 +279,20 @@ def test_debezium_again_has_the_same_id() -> None:
     made = events(written(change("insert", None, [b"1", b"a", b"1.50"])))[-1]
     (record,) = Debezium(topic_prefix="db").build().records(EventBatch("x", [made]))
     assert record.headers["penstock.id"] == "0/16B3748:3"
+
+
+def test_what_is_made_of_schemas_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.sources.kafka.jsoncodec._MOST", 5)
+    monkeypatch.setattr("penstock.sources.kafka.decoder._MOST", 5)
+    codec = JsonCodec()
+    shapes = Shapes(codec)
+    own = Decoder(TOPIC, 0, shapes)
+    for n in range(30):
+        wider = Table("public", "orders", (*ORDERS.columns, Column(f"c{n}", type_of(23))), ("id",))
+        row: Any = [b"1", None, None, b"7"]
+        (record,) = written(Change("insert", wider, ORIGIN, n, None, row))
+        made = own.decode(record)[-1]
+        assert isinstance(made, Change)
+        assert dict(made.after or {})[f"c{n}"] == 7
+    assert len(shapes.known) <= 5
+    assert len(codec._schemas) <= 5
