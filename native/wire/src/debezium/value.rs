@@ -351,18 +351,29 @@ fn bits(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The elements of all dimensions, one after the other.
+/// What stands for an element, next to the bytes between elements.
+const ELEMENT: u8 = 0;
+
+/// The elements of all dimensions, one after the other; None also where an element is missing.
 fn array(element: &Code, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let begin = text.iter().position(|&byte| byte == b'{')?;
     let mut rest = text.get(begin..)?;
     let mut unescaped = Vec::new();
     out.push(b'[');
     let mut first = true;
+    let mut before = ELEMENT;
     while let Some((&byte, after)) = rest.split_first() {
         if matches!(byte, b'{' | b'}' | b',') {
+            let is_empty = before == b'{' && byte == b'}' && first && after.is_empty();
+            match (before, byte) {
+                (b'{', b'}') if !is_empty => return None,
+                (b'{' | b',', b',') | (b',', b'}') | (b'}', b'{') => return None,
+                _ => before = byte,
+            }
             rest = after;
             continue;
         }
+        before = ELEMENT;
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
@@ -388,6 +399,9 @@ fn array(element: &Code, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if !matches!(rest.first(), None | Some(b',' | b'}')) {
             return None;
         }
+    }
+    if before == b',' {
+        return None;
     }
     out.push(b']');
     Some(())
@@ -450,6 +464,9 @@ mod tests {
         assert_eq!(told("array plain", "[0:1]={7,8}").as_deref(), Some("[7,8]"));
         assert_eq!(told("array text", "{\"a").as_deref(), None);
         assert_eq!(told("array text", "{}").as_deref(), Some("[]"));
+        for wrong in ["{,", "{1,", "{1,}", "{,1}", "{1,,2}", "{1}{2}", "{{},{}}"] {
+            assert_eq!(told("array plain", wrong), None, "{wrong}");
+        }
     }
 
     #[test]
