@@ -20,6 +20,7 @@ from penstock.registry import driver
 from penstock.sinks.kafka.client import Cluster
 from penstock.sinks.kafka.deadline import SLICE
 from penstock.sinks.kafka.failures import explain, raised
+from penstock.sinks.kafka.topics import Topics
 
 CONFIG: Final = {"cleanup.policy": "compact"}
 
@@ -92,6 +93,7 @@ def dump(stream: str, place: Place) -> tuple[bytes, bytes]:
 def load(cluster: Cluster, topic: str) -> dict[str, Place]:
     """All committed places. Raises SinkUnavailableError when the end is not reached in time."""
     confluent = driver("confluent_kafka", "kafka")
+    end = Topics(cluster).end(topic)
     deadline = cluster.deadline()
     what = f"cannot read topic {topic!r}"
     consumer = cluster.client(
@@ -125,7 +127,8 @@ def load(cluster: Cluster, topic: str) -> dict[str, Place]:
                 places[stream] = place
                 deadline.renew()
             elif error.code() == confluent.KafkaError._PARTITION_EOF:
-                return places
+                if message.offset() >= end:
+                    return places
             elif error.name() != "UNKNOWN_TOPIC_OR_PART":  # it was created just now
                 raise explain(what, error)
     except confluent.KafkaException as error:

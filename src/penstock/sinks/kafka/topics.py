@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -74,6 +75,33 @@ class Topics:
         except self._exception as error:
             if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise explain(f"cannot create topic {topic!r}", error.args[0]) from error
+
+    def end(self, topic: str) -> int:
+        """Where the first partition of a topic ends for readers of what is committed.
+
+        A broker that has just taken a partition over may not know yet that its last records are
+        committed, and ends there for who reads; asked for its end, it makes us wait (KIP-207).
+        """
+        deadline = self._cluster.deadline()
+        confluent = driver("confluent_kafka", "kafka")
+        admin = driver("confluent_kafka.admin", "kafka")
+        partition = confluent.TopicPartition(topic, 0)
+        while True:
+            asked = self._admin.list_offsets(
+                {partition: admin.OffsetSpec.latest()},
+                isolation_level=confluent.IsolationLevel.READ_COMMITTED,
+                **self._times,
+            )
+            try:
+                return int(self._ask(asked[partition]).offset)
+            except self._exception as error:
+                what = f"cannot find the end of topic {topic!r}"
+                failure = raised(what, error)
+                if not isinstance(failure, SinkUnavailableError):
+                    raise failure from error
+                if deadline.passed:
+                    raise self._cluster.away(what) from error
+            time.sleep(SLICE)
 
     def delete(self, topic: str) -> bool:
         """Delete a topic; whether it was there."""
