@@ -216,13 +216,15 @@ class KafkaStore:
             try:
                 if missing and topic not in consumer.list_topics(timeout=_PATIENCE).topics:
                     return {}
+                end = _end(consumer, confluent.TopicPartition(topic, 0), deadline)
                 consumer.assign([confluent.TopicPartition(topic, 0, confluent.OFFSET_BEGINNING)])
                 while time.monotonic() < deadline:
                     message = consumer.poll(_TICK)
                     error = None if message is None else message.error()
                     if error is not None and error.name() == "_PARTITION_EOF":
-                        return records
-                    if error is not None and not _passes(error):
+                        if message.offset() >= end:
+                            return records
+                    elif error is not None and not _passes(error):
                         raise confluent.KafkaException(error)
                     if message is not None and error is None:
                         _apply(records, message.key(), message.value())
@@ -241,6 +243,19 @@ class KafkaStore:
                 f"{self.where} {what}: {text}",
                 hint="our user needs Create, Read, Write and Describe on that topic",
             ) from error
+
+
+def _end(consumer: Any, partition: Any, deadline: float) -> int:
+    """Where the partition ends. A broker that has just taken it over may not know that yet, and
+    ends too early for who reads; asked for its end, it makes us wait (KIP-207)."""
+    while True:
+        try:
+            high: int = consumer.get_watermark_offsets(partition, timeout=_PATIENCE)[1]
+            return high
+        except driver("confluent_kafka", "kafka").KafkaException as error:
+            if time.monotonic() >= deadline or not _passes(error.args[0]):
+                raise
+        time.sleep(_TICK)
 
 
 def _apply(records: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
