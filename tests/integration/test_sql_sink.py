@@ -26,7 +26,7 @@ from penstock.model import (
     Type,
 )
 from penstock.ports import Context
-from penstock.sinks.sql import Sql
+from penstock.sinks.sql import Sql, postgres
 from tests.conftest import OwnServer
 from tests.support.feed import Feed, change, column, feeding, table
 from tests.support.postgres import execute, fetch, fresh_database
@@ -187,6 +187,23 @@ def test_of_two_copies_one_is_fenced(database: str, first: bool) -> None:
     with pytest.raises(FencedError):
         feeding(database, work)
     assert fetch(database, "SELECT v FROM t WHERE id = 2") == [("b",)]
+
+
+def test_a_copy_that_stands_still_lets_its_locks_go(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres._SETTINGS, "idle_in_transaction_session_timeout", "300ms")
+
+    async def work(feed: Feed) -> None:
+        await feed.commit(1, change("insert", T, "1", "a", None))
+        await feed.write(2, change("update", T, "1", "frozen", None))
+        async with Feed(database) as other:
+            await other.commit(2, change("update", T, "1", "b", None))
+        with pytest.raises(SinkUnavailableError):
+            await feed.sink.flush()
+
+    feeding(database, work)
+    assert fetch(database, "SELECT v FROM t") == [("b",)]
 
 
 def test_of_two_copies_that_commit_at_once_one_is_fenced(database: str) -> None:

@@ -9,9 +9,10 @@ from penstock.errors import PenstockError, SinkError, SinkUnavailableError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING: Final = re.compile(
-    r"08|53|57P|58|40|25006|55P03|57014|42P0[67]|42701"
-)  # connection, resources, shutdown, I/O, deadlock, standby, lock and statement timeouts; a schema,
-# table or column that another worker made at the same time, since we look before we make one
+    r"08|53|57P|58|40|25006|25P03|55P03|57014|42P0[67]|42701"
+)  # connection, resources, shutdown, I/O, deadlock, standby, idle transaction, lock and statement
+# timeouts; a schema, table or column that another worker made at the same time, since we look
+# before we make one
 _REFUSED: Final = re.compile(
     r"password authentication failed|no password supplied|authentication failed|"
     r"(database|role) \".*\" does not exist|no pg_hba\.conf entry|permission denied for database|"

@@ -39,6 +39,8 @@ _SETTINGS: Final = {
     "xmloption": "content",
     "standard_conforming_strings": "on",
     "default_transaction_isolation": "read committed",
+    # A copy that is frozen, or cut off, in a transaction must not keep its locks from others.
+    "idle_in_transaction_session_timeout": "60s",
 }
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 
