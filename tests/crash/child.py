@@ -175,8 +175,8 @@ def _to_kafka(orders: Orders, random: Random) -> list[Sink]:
             settings={"reconnect.backoff.max.ms": 500},
         )
         sink = FlakySink(config.build(), _faults(random, orders, ["write", "open", "flush"]))
-        sink.name, sink.stores_checkpoints = name, transactions  # type: ignore[attr-defined]
-        sink.format = Single(topic_of(orders.pipeline, name))  # type: ignore[attr-defined]
+        sink.name, sink.stores_checkpoints = name, transactions  # type: ignore[attr-defined] # as a configuration
+        sink.format = Single(topic_of(orders.pipeline, name))  # type: ignore[attr-defined] # as a configuration
         made.append(sink)
     return made
 

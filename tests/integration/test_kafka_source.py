@@ -98,7 +98,7 @@ def test_each_sink_gets_what_it_lacks(kafka: Broker, writer: topics.Writer) -> N
     name, exact, other = named(writer), Target(), Target()
     topics.produce(kafka.url, [r for i in range(20) for r in writer.insert(i, i)])
     sinks = [MemorySink(exact, stores_checkpoints=True), MemorySink(other)]
-    sinks[0].name, sinks[1].name = "exact", "other"  # type: ignore[attr-defined]
+    sinks[0].name, sinks[1].name = "exact", "other"  # type: ignore[attr-defined] # as a configuration
     caught_up(source(kafka, writer.topic), name, *sinks)
     assert {change.id for change in exact.changes} == {change.id for change in other.changes}
     admin, group = AdminClient({"bootstrap.servers": kafka.url, "log_level": 0}), f"penstock.{name}"

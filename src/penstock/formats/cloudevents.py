@@ -42,7 +42,7 @@ class CloudEvents(Debezium):
     schemas: keys, and the data of events, with their schemas.
     """
 
-    type: Literal["cloudevents"] = "cloudevents"  # type: ignore[assignment]
+    type: Literal["cloudevents"] = "cloudevents"  # type: ignore[assignment] # another name, its options
 
     @model_validator(mode="after")
     def _enveloped(self) -> CloudEvents:
