@@ -7,9 +7,9 @@ The model is both what the pipeline file says and what Python users write:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 Secret = SecretStr
 """A value that never prints: its repr, str and JSON are stars."""
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
         def __set__(self, instance: object, value: Secret | str) -> None: ...
 else:
     SecretField = Secret
+
+
+def _as_texts(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _as_text(given) for name, given in value.items()}
+
+
+def _as_text(value: object) -> str | Secret:
+    if isinstance(value, Secret):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+Settings = Annotated[Mapping[str, Secret], BeforeValidator(_as_texts)]
+"""A client's own settings by its own names: texts, numbers and booleans, and any may be secret."""
 
 
 class Component(BaseModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from penstock.component import Secret, SinkComponent
+from penstock.component import Secret, Settings, SinkComponent
 
 if TYPE_CHECKING:
     from penstock.sinks.kafka.sink import KafkaSink
@@ -63,21 +63,7 @@ class Kafka(SinkComponent):
     too_large: Literal["stop", "park"] = "stop"
     max_parked: int = Field(default=1000, ge=0)
     delivery_timeout: float = Field(default=30.0, gt=0)
-    settings: Mapping[str, Secret] = {}
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _as_texts(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
-            return value
-        return {
-            name: str(given).lower()
-            if isinstance(given, bool)
-            else given
-            if isinstance(given, Secret)
-            else str(given)
-            for name, given in value.items()
-        }
+    settings: Settings = Field(default_factory=dict)
 
     @field_validator("settings")
     @classmethod

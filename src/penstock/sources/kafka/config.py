@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from penstock.component import Component, Secret
+from penstock.component import Component, Secret, Settings
 from penstock.connect.registry import SchemaRegistry
 from penstock.sources.kafka.decoder import PLACEHOLDER
 
@@ -63,7 +63,7 @@ class Kafka(Component):
     poison: Literal["stop", "park"] = "stop"
     session_timeout: float = Field(default=30.0, ge=1)
     poll_timeout: float = Field(default=300.0, ge=1)
-    settings: Mapping[str, Secret] = {}
+    settings: Settings = Field(default_factory=dict)
 
     @field_validator("topics")
     @classmethod
@@ -75,20 +75,6 @@ class Kafka(Component):
                 except re.error as error:
                     raise ValueError(f"{topic!r} is no regular expression: {error}") from None
         return value
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _as_texts(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
-            return value
-        return {
-            name: given
-            if isinstance(given, Secret)
-            else str(given).lower()
-            if isinstance(given, bool)
-            else str(given)
-            for name, given in value.items()
-        }
 
     @field_validator("settings")
     @classmethod
