@@ -1,8 +1,9 @@
 """Fixtures of all tests: real servers and fresh databases.
 
 ``server`` and ``database`` are PostgreSQL 16; a test that takes ``servers`` or ``databases`` runs
-once for every version. A server is started when the first test asks for it and shared by all;
-a test that kills or reconfigures its server takes ``own_server``.
+once for every version. ``mysql`` and ``mariadb`` are databases of those servers; a test that takes
+``binlogs`` runs once for each. A server is started when the first test asks for it and shared by
+all; a test that kills or reconfigures its server takes ``own_server`` or ``own_mysql``.
 
 The suite runs under both kernels. What is not about decoding runs once: in those places a test, and
 every process that it starts, fails when it asks for a kernel, unless it is marked ``kernel``.
@@ -21,8 +22,11 @@ from hypothesis import settings
 from penstock import kernel
 from penstock.embedded.binaries import DEFAULT, binaries
 from penstock.embedded.server import Server, Setting
+from tests.support import mysql as mysql_support
 from tests.support.postgres import fresh_database
 from tools.brokers import Kafka
+from tools.mysql import FLAVORS, Flavor, MySQL
+from tools.mysql import Setting as MySQLSetting
 from tools.servers import postgres, versions
 
 CI = os.environ.get("CI") == "true"
@@ -39,6 +43,7 @@ NO_KERNEL = (
     "tests/integration/test_install.py",
     "tests/integration/test_kafka_faults.py",
     "tests/integration/test_kafka_sink.py",
+    "tests/integration/test_mysql_servers.py",
     "tests/integration/test_proxy.py",
     "tests/contract/test_stores.py",
     "tests/contract/test_transactions.py",
@@ -142,6 +147,61 @@ def own_server() -> Iterator[OwnServer]:
         ) -> Server:
             _need(version)
             return stack.enter_context(postgres(version, password=password, settings=settings))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_mysql() -> Iterator[Callable[[Flavor], MySQL]]:
+    """The shared server of a flavor, started when first asked for."""
+    with ExitStack() as stack:
+        started: dict[Flavor, MySQL] = {}
+
+        def get(flavor: Flavor) -> MySQL:
+            if flavor not in started:
+                started[flavor] = stack.enter_context(MySQL(flavor))
+            return started[flavor].start()
+
+        yield get
+
+
+@pytest.fixture
+def mysql(shared_mysql: Callable[[Flavor], MySQL]) -> Iterator[mysql_support.Database]:
+    """An empty database of the shared MySQL."""
+    with mysql_support.fresh_database(shared_mysql("mysql")) as database:
+        yield database
+
+
+@pytest.fixture
+def mariadb(shared_mysql: Callable[[Flavor], MySQL]) -> Iterator[mysql_support.Database]:
+    """An empty database of the shared MariaDB."""
+    with mysql_support.fresh_database(shared_mysql("mariadb")) as database:
+        yield database
+
+
+@pytest.fixture(params=FLAVORS)
+def binlogs(
+    request: pytest.FixtureRequest, shared_mysql: Callable[[Flavor], MySQL]
+) -> Iterator[mysql_support.Database]:
+    """An empty database of each of both in turn."""
+    with mysql_support.fresh_database(shared_mysql(request.param)) as database:
+        yield database
+
+
+class OwnMySQL(Protocol):
+    """Starts a server that belongs to one test; it is gone when the test is over."""
+
+    def __call__(self, flavor: Flavor, **settings: MySQLSetting) -> MySQL: ...
+
+
+@pytest.fixture
+def own_mysql() -> Iterator[OwnMySQL]:
+    """Starts a server with special settings for one test, which may kill and restart it."""
+    with ExitStack() as stack:
+
+        def start(flavor: Flavor, **settings: MySQLSetting) -> MySQL:
+            named = {name.replace("_", "-"): value for name, value in settings.items()}
+            return stack.enter_context(MySQL(flavor, settings=named))
 
         yield start
 
