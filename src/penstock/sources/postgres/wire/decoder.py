@@ -27,9 +27,9 @@ from penstock.model import (
     TransactionBegin,
     TransactionEnd,
 )
+from penstock.model.assembly import Assembly
 from penstock.model.projection import Projection, ProjectionOf, whole
 from penstock.model.stream import MAIN
-from penstock.sources.postgres.wire.assembly import Assembly
 from penstock.sources.postgres.wire.binary import TextOf, text_of
 from penstock.sources.postgres.wire.copies import Payloads
 from penstock.sources.postgres.wire.lsn import format_lsn

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.model import Batch, Change, Checkpoint, Event, EventBatch, Mark, Message
+from penstock.model.batch import Batch, Event, EventBatch
+from penstock.model.change import Change, Message
+from penstock.model.mark import Checkpoint, Mark
 
 
 class Assembly:

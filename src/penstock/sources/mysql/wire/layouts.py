@@ -1,0 +1,132 @@
+"""How to read the rows of a table: worked out once for each description of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from penstock.model import SchemaChange, Table
+from penstock.model.projection import Projection, ProjectionOf
+from penstock.sources.mysql.wire.reader import Reader
+from penstock.sources.mysql.wire.rows import Image, Read, reader
+from penstock.sources.mysql.wire.tablemap import TableMap
+from penstock.sources.mysql.wire.types import make_table
+
+_MOST: Final = 4096  # descriptions to remember
+
+
+class Layout:
+    """One description of a table, and what reads its rows.
+
+    Parameters
+    ----------
+    table: None where the table is not wanted.
+    """
+
+    def __init__(
+        self, mapped: TableMap, table: Table | None = None, projection: Projection | None = None
+    ) -> None:
+        self.mapped = mapped
+        self.table = table
+        self.projection = projection
+        self._images: dict[bytes, Image] = {}
+        self._readers: dict[tuple[bytes, ...], Read] = {}
+
+    @property
+    def shown(self) -> Table | None:
+        """The table that goes on."""
+        return self.table if self.projection is None else self.projection.table
+
+    def image(self, present: bytes) -> Image:
+        """The image of the columns in a bitmap."""
+        image = self._images.get(present)
+        if image is None:
+            image = self._images[present] = Image(self.mapped, present)
+        return image
+
+    def reader(self, *present: bytes) -> Read:
+        """What reads an event's rows, of one image or of two in turn."""
+        read = self._readers.get(present)
+        if read is None:
+            read = self._readers[present] = reader(*map(self.image, present))
+        return read
+
+
+class Layouts:
+    """The tables of a session.
+
+    Parameters
+    ----------
+    wanted: says of ``(schema, name)`` whether the table is captured; None captures all.
+    known: tables as they were known before this session.
+    projection_of: what goes on of each version of a table.
+
+    Attributes
+    ----------
+    shapes: for every SchemaChange in turn the table as the log has it, to be remembered; whoever
+        feeds the decoder takes them out.
+    """
+
+    def __init__(
+        self,
+        wanted: Callable[[str, str], bool] | None,
+        known: Iterable[Table],
+        projection_of: ProjectionOf,
+    ) -> None:
+        self.shapes: deque[Table] = deque()
+        self._known = {(table.schema, table.name): table for table in known}
+        self._wanted = wanted
+        self._projection_of = projection_of
+        self._layouts: dict[bytes, Layout] = {}  # by the event's bytes behind the table's number
+        self._current: dict[tuple[str, str], Layout] = {}
+
+    def wants(self, schema: str, name: str) -> bool:
+        """Whether a table is captured."""
+        return self._wanted is None or self._wanted(schema, name)
+
+    def of(self, body: bytes, offset: int) -> Layout:
+        """The layout of a description. Raises as ``make_table``."""
+        layout = self._layouts.get(body)
+        if layout is None:
+            if len(self._layouts) >= _MOST:
+                self._layouts.clear()
+            layout = self._layouts[body] = self._make(TableMap.parse(Reader(body, base=offset)))
+        return layout
+
+    def news(self, layout: Layout) -> SchemaChange | None:
+        """What to tell before a row is read so: the table's shape, where it is new or another."""
+        name = (layout.mapped.schema, layout.mapped.name)
+        current = self._current.get(name)
+        if current is layout:
+            return None
+        self._current[name] = layout
+        table, shown = layout.table, layout.shown
+        assert table is not None
+        assert shown is not None
+        if current is not None and current.table == table:
+            return None
+        projection = layout.projection
+        self.shapes.append(table if projection is None else projection.stored)
+        return SchemaChange(self._before(name, current), shown)
+
+    def _before(self, name: tuple[str, str], current: Layout | None) -> Table | None:
+        if current is not None:
+            return current.shown
+        known = self._known.get(name)
+        projection = None if known is None else self._projection_of(known)
+        return known if projection is None else projection.table
+
+    def last(self, schema: str, name: str) -> Layout | None:
+        """How a table's rows were read last."""
+        return self._current.get((schema, name))
+
+    def known(self, schema: str, name: str) -> Table | None:
+        """A table as it goes on, as it was known before this session."""
+        return self._before((schema, name), None)
+
+    def _make(self, mapped: TableMap) -> Layout:
+        if not self.wants(mapped.schema, mapped.name):
+            return Layout(mapped)
+        table = make_table(mapped)
+        return Layout(mapped, table, self._projection_of(table))

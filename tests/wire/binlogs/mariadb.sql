@@ -1,0 +1,28 @@
+-- What only MariaDB can write.
+SET SESSION binlog_annotate_row_events = ON;
+SET GLOBAL log_bin_compress = ON;
+SET GLOBAL log_bin_compress_min_len = 10;
+INSERT INTO keyless VALUES (5, REPEAT('compress', 100)), (6, REPEAT('compress', 100)), (7, 'short');
+UPDATE keyless SET b = CONCAT(b, '.') WHERE a > 4;
+DELETE FROM keyless WHERE a = 6;
+SET GLOBAL log_bin_compress = OFF;
+CREATE TABLE hidden (id int PRIMARY KEY, a int INVISIBLE, b int);
+INSERT INTO hidden (id, a, b) VALUES (1, 2, 3);
+SET SESSION gtid_domain_id = 7;
+INSERT INTO hidden (id, a, b) VALUES (2, 2, 3);
+SET SESSION gtid_domain_id = 0;
+CREATE SEQUENCE numbers;
+SELECT NEXT VALUE FOR numbers;
+CREATE TABLE versioned (id int PRIMARY KEY, a int) WITH SYSTEM VERSIONING;
+INSERT INTO versioned VALUES (1, 1), (2, 2);
+UPDATE versioned SET a = 3 WHERE id = 1;
+DELETE FROM versioned WHERE id = 2;
+CREATE TABLE v_vcc (id int PRIMARY KEY, v varchar(300) compressed);
+INSERT INTO v_vcc VALUES (0, repeat('ab',100)), (1, 'x'), (2, '');
+CREATE TABLE v_tc (id int PRIMARY KEY, v text compressed);
+INSERT INTO v_tc VALUES (0, repeat('ab',1000)), (1, 'y');
+CREATE TABLE v_bc (id int PRIMARY KEY, v blob compressed);
+INSERT INTO v_bc VALUES (0, repeat('ab',1000));
+CREATE TABLE v_jj (id int PRIMARY KEY, v json);
+INSERT INTO v_jj VALUES (0, '{"a":1}');
+FLUSH BINARY LOGS;

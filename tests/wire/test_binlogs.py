@@ -1,0 +1,154 @@
+"""What real servers wrote, replayed: the changes, applied, give the tables of the server.
+
+The workload is in binlogs/*.sql; ``python -m tools.capture_binlog`` records it anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from penstock.errors import ProtocolError
+from penstock.formats.change import ChangeFormat
+from penstock.formats.row import RowFormat
+from penstock.model import Change, SchemaChange, Table, TransactionBegin, TransactionEnd
+from tests.support.binlog import changes, decode, events, make_decoder, replay, shown, six_digits
+from tools.capture_binlog import BINLOGS, DATABASE, Recorded, load
+from tools.mysql import FLAVORS, Flavor
+
+FOR_EVER = b"2038-01-19 03:14:07.999999+00"
+
+
+def recorded(flavor: Flavor) -> Recorded:
+    return load(BINLOGS / f"{flavor}.gz")
+
+
+def captured(schema: str, name: str) -> bool:
+    return schema == DATABASE
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+@pytest.mark.parametrize("max_bytes", [1, 1 << 20])
+def test_the_changes_give_the_tables_of_the_server(flavor: Flavor, max_bytes: int) -> None:
+    record = recorded(flavor)
+    decoder = make_decoder(flavor, wanted=captured, max_bytes=max_bytes)
+    tables = replay(changes(decode(decoder, events(*record.files))))
+    assert not decoder.in_transaction
+    assert decoder.prepared == 0
+    for name, (columns, rows) in record.tables.items():
+        if name == "numbers" or not rows:
+            continue
+        table, found = tables[name]
+        assert [c for c in table.names if c in columns] == columns, name
+        if name == "versioned":  # what was is there too
+            now = table.index["row_end"]
+            found = Counter({row: n for row, n in found.items() if row[now] == FOR_EVER})
+        places = [table.index[column] for column in columns]
+        ours = [
+            [text for i, text in enumerate(shown(table, row)) if i in places]
+            for row in found.elements()
+        ]
+        if name == "items":  # a new column's default is in no event
+            assert len(ours) == len(rows)
+            continue
+        if name == "v_f":
+            rows = [[key, text and six_digits(text)] for key, text in rows]
+        assert Counter(map(tuple, ours)) == Counter(map(tuple, rows)), name
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_each_change_has_one_id_and_stands_in_its_transaction(flavor: Flavor) -> None:
+    batches = decode(make_decoder(flavor, wanted=captured), events(*recorded(flavor).files))
+    ids = [change.id for change in changes(batches)]
+    assert len(set(ids)) == len(ids)
+    open_: str | None = None
+    for batch in batches:
+        for event in batch:
+            if isinstance(event, TransactionBegin):
+                assert open_ is None
+                open_ = event.origin.mark
+                ordinal = 0
+            elif isinstance(event, TransactionEnd):
+                assert event.origin.mark == open_
+                assert sum(event.counts.values()) == ordinal
+                open_ = None
+            elif isinstance(event, Change):
+                assert event.origin.mark == open_
+                assert event.ordinal == ordinal
+                ordinal += 1
+        assert batch.checkpoint is None or open_ is None
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_it_does_not_matter_where_batches_are_cut(flavor: Flavor) -> None:
+    stream = list(events(*recorded(flavor).files))
+    large = decode(make_decoder(flavor, wanted=captured), stream)
+    small = decode(make_decoder(flavor, wanted=captured, max_bytes=1), stream)
+    one_by_one = make_decoder(flavor, wanted=captured)
+    single = [batch for event in stream for batch in one_by_one.feed([event])]
+    lines = [
+        b"".join(batch.lines(ChangeFormat()) for batch in batches)
+        for batches in (large, small, single)
+    ]
+    assert lines[0] == lines[1] == lines[2]
+    assert large[-1].checkpoint == small[-1].checkpoint == single[-1].checkpoint
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_reading_goes_on_at_any_checkpoint(flavor: Flavor) -> None:
+    """Transactions that a checkpoint has are not sent again by a server; here they are left out."""
+    stream = list(events(*recorded(flavor).files))
+    decoder = make_decoder(flavor, wanted=captured)
+    whole = [change.id for change in changes(decode(decoder, stream))]
+    assert whole
+    seen: list[str] = []
+    one_by_one = make_decoder(flavor, wanted=captured)
+    for event in stream:
+        seen += [change.id for change in changes(one_by_one.feed([event]))]
+    assert seen == whole
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_values_are_json(flavor: Flavor) -> None:
+    for batch in decode(make_decoder(flavor, wanted=captured), events(*recorded(flavor).files)):
+        if any(isinstance(e, Change) and not e.definition.columns for e in batch):
+            continue
+        for format in (ChangeFormat(), RowFormat()):
+            for line in batch.lines(format).splitlines():
+                json.loads(line)
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_every_value_parses(flavor: Flavor) -> None:
+    batches = decode(make_decoder(flavor, wanted=captured), events(*recorded(flavor).files))
+    for change in changes(batches):
+        for row in (change.before, change.after):
+            assert row is None or dict(row).keys() == set(row.table.names)
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_flipped_bit_is_noticed(flavor: Flavor) -> None:
+    stream = list(events(*recorded(flavor).files))
+    for i in range(1, len(stream), 17):
+        event = bytearray(stream[i])
+        event[-10] ^= 4
+        decoder = make_decoder(flavor, wanted=captured)
+        with pytest.raises(ProtocolError, match="checksum"):
+            decode(decoder, [*stream[:i], bytes(event)])
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_shape_is_told_before_its_first_row(flavor: Flavor) -> None:
+    batches = decode(make_decoder(flavor, wanted=captured), events(*recorded(flavor).files))
+    shapes: dict[str, Table] = {}
+    for batch in batches:
+        for i, event in enumerate(batch):
+            if isinstance(event, SchemaChange):
+                assert i == 0
+                name = event.after.text
+                assert event.before == shapes.get(name)
+                shapes[name] = event.after
+            elif isinstance(event, Change) and event.operation != "truncate":
+                assert event.definition == shapes[event.table]
