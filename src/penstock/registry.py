@@ -15,6 +15,8 @@ from penstock.errors import ConfigError, MissingExtraError
 
 SOURCES: Final = {
     "kafka": "penstock.sources.kafka:Kafka",
+    "mariadb": "penstock.sources.mysql.config:MySQL",
+    "mysql": "penstock.sources.mysql.config:MySQL",
     "postgres": "penstock.sources.postgres.config:Postgres",
 }
 SINKS: Final = {
@@ -41,6 +43,8 @@ STORES: Final = {
     "sqlite": "penstock.stores.sqlite:SqliteStore",
 }
 URL_SOURCES: Final = {
+    "mariadb": "mysql",
+    "mysql": "mysql",
     "postgres": "postgres",
     "postgresql": "postgres",
 }

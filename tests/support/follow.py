@@ -12,7 +12,6 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import UNCHANGED, Raw
 from penstock.ports import Context
 from penstock.sources.postgres.config import Postgres
-from penstock.sources.postgres.source import PostgresSource
 
 T = TypeVar("T")
 
@@ -52,7 +51,8 @@ class Follower:
     Parameters
     ----------
     memory: what outlives it; give the same to the next one to play a restart.
-    options: of :class:`Postgres`.
+    kind: the source's configuration.
+    options: of that.
 
     Attributes
     ----------
@@ -67,10 +67,11 @@ class Follower:
         pipeline: str = "shop",
         failpoints: Failpoints | None = None,
         replica: dict[str, dict[Any, Any]] | None = None,
+        kind: type[Any] = Postgres,
         **options: Any,
     ) -> None:
         self.memory = memory if memory is not None else Remembered()
-        self.source: PostgresSource = Postgres(dsn=dsn, **options).build()
+        self.source: Any = kind(dsn=dsn, **options).build()
         self.failpoints = failpoints or Failpoints()
         self.context = Context(pipeline, "source", failpoints=self.failpoints)
         self.replica = replica if replica is not None else {}

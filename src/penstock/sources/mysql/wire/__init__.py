@@ -1,0 +1,1 @@
+"""The binlog and result rows: bytes in, batches out. No I/O."""

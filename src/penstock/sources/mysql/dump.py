@@ -1,0 +1,104 @@
+"""How the server is asked for its log, from where we are.
+
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_binlog_dump_gtid.html
+https://mariadb.com/kb/en/3-binlog-network-stream/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from penstock.errors import DivergedError, GapError, PenstockError, SlotInUseError, SourceError
+from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
+from penstock.sources.mysql.wire.packets import StreamError
+
+if TYPE_CHECKING:
+    from penstock.sources.mysql.connection import Connection
+
+_COM_BINLOG_DUMP: Final = 0x12
+_COM_BINLOG_DUMP_GTID: Final = 0x1E
+_HEARTBEAT_V2: Final = 2
+_THROUGH_GTID: Final = 4
+_BEGIN: Final = 4  # where the first event of a file is
+_FATAL: Final = 1236
+_REPLACED: Final = 4052
+_PATIENCE: Final = 86400  # seconds that the server is to wait for us, while a sink is behind
+
+
+def default_server_id(pipeline: str) -> int:
+    """Our number among the replicas: the same at each start, rarely another's."""
+    digest = hashlib.sha256(pipeline.encode()).digest()
+    return 1 << 31 | int.from_bytes(digest[:4], "big") >> 2
+
+
+def ask(
+    connection: Connection, gtids: Gtids, *, server_id: int, heartbeat: float, pipeline: str
+) -> None:
+    """Ask for all transactions but these. Raises the driver's error."""
+    nanoseconds = int(heartbeat * 1e9)
+    settings = [
+        f"@master_heartbeat_period = {nanoseconds}",
+        f"@source_heartbeat_period = {nanoseconds}",
+        "@master_binlog_checksum = @@global.binlog_checksum",
+        "@source_binlog_checksum = @@global.binlog_checksum",
+        f"SESSION net_write_timeout = {_PATIENCE}",
+    ]
+    ours = str(UUID(bytes=hashlib.sha256(f"penstock {pipeline}".encode()).digest()[:16]))
+    if isinstance(gtids, GtidPosition):
+        settings += [
+            "@mariadb_slave_capability = 4",
+            f"@slave_connect_state = '{gtids}'",
+            "@slave_gtid_strict_mode = 0",
+            "@slave_gtid_ignore_duplicates = 0",
+        ]
+    else:
+        settings += [f"@slave_uuid = '{ours}'", f"@replica_uuid = '{ours}'"]
+    with connection.cursor() as cursor:
+        cursor.execute("SET " + ", ".join(settings))
+    if isinstance(gtids, GtidSet):
+        read = gtids.encode()
+        flags = _THROUGH_GTID | _HEARTBEAT_V2
+        request = struct.pack("<HII", flags, server_id, 0)
+        request += struct.pack("<QI", _BEGIN, len(read)) + read
+        command = _COM_BINLOG_DUMP_GTID
+    else:
+        request = struct.pack("<IHI", _BEGIN, 0, server_id)
+        command = _COM_BINLOG_DUMP
+    connection._execute_command(command, request)  # type: ignore[attr-defined] # not in its stubs
+
+
+def explain(error: StreamError) -> PenstockError | None:
+    """Our error for what ended the stream; None where it is worth trying again.
+
+    The server's words tell one reason of error 1236 from another; none of them is translated.
+    """
+    words = error.text.lower()
+    if error.number == _REPLACED or "same server_uuid" in words or "same server_id" in words:
+        return SlotInUseError(
+            f"another reader has our server_id: {error.text}",
+            hint="is another copy of this pipeline running? else set server_id in the source",
+        )
+    if error.number != _FATAL:
+        return None
+    if "purged" in words or "could not find gtid state" in words or "not in the master" in words:
+        if "not in the master's binlog" in words and "before the first" not in words:
+            return DivergedError(
+                f"the server does not know a transaction that we have: {error.text}",
+                hint="it was promoted without it, or is another server; compare, then "
+                "`penstock teardown` and a new snapshot",
+            )
+        return GapError(
+            f"the server has removed a part of its log that we have not read: {error.text}",
+            hint="`penstock teardown` and a new snapshot; keep the log longer than a pipeline "
+            "may stand still (binlog_expire_logs_seconds)",
+        )
+    if "more gtids than" in words:
+        return DivergedError(
+            f"the server does not know a transaction that we have: {error.text}",
+            hint="it was promoted without it, or is another server; compare, then "
+            "`penstock teardown` and a new snapshot",
+        )
+    return SourceError(f"the server cannot send its log: {error.text}")

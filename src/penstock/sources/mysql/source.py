@@ -1,0 +1,312 @@
+"""The MySQL source: what to read, from where, and in which order.
+
+``open`` compares what is remembered with what the server has
+(:mod:`~penstock.sources.mysql.startup`) and asks for the log. ``batches`` gives the due snapshots
+first, then the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from penstock.errors import ConnectionLostError, PenstockError, StuckError
+from penstock.failpoints import Failpoint
+from penstock.model import Barrier, Batch, Checkpoint, EventBatch, Mark, Table
+from penstock.model.projection import ProjectionOf, whole
+from penstock.model.stream import MAIN, snapshot_stream
+from penstock.model.table import qualified
+from penstock.ports import Context, Finding, SourceState
+from penstock.registry import driver
+from penstock.sources.mysql import catalog, check, dump, position
+from penstock.sources.mysql.connection import Server
+from penstock.sources.mysql.history import executed
+from penstock.sources.mysql.link import Link
+from penstock.sources.mysql.session import Session
+from penstock.sources.mysql.snapshot import Snapshot
+from penstock.sources.mysql.startup import Plan, Startup
+from penstock.sources.mysql.wire.decoder import Decoder
+from penstock.sources.mysql.wire.gtid import Gtids
+from penstock.sources.mysql.wire.packets import StreamError
+
+if TYPE_CHECKING:
+    from penstock.sources.mysql.config import MySQL
+
+KEEPALIVE_EVERY: Final = 10.0
+"""Seconds between two checkpoints of a log that has nothing for us."""
+
+
+class MySQLSource:
+    """Reads a MySQL or MariaDB server's binlog (:class:`penstock.ports.Source`)."""
+
+    def __init__(self, config: MySQL) -> None:
+        self.config = config
+        self._server = Server(config.dsn)
+        self._session: Session | None = None
+        self._link: Link | None = None
+        self._snapshot: Snapshot | None = None
+        self._opened = False
+        self._failure: str | None = None
+        self._hold_until = float("inf")
+        self._projection_of: ProjectionOf = whole
+
+    def covers(self, checkpoint: Checkpoint, mark: Mark) -> bool:
+        """Whether reading from ``checkpoint`` on would not show ``mark`` again."""
+        return position.covers(checkpoint, mark)
+
+    def meet(self, a: Checkpoint, b: Checkpoint) -> Checkpoint:
+        """The checkpoint of what both have."""
+        return position.meet(a, b)
+
+    def project(self, projection_of: ProjectionOf) -> None:
+        """From the next opening on, let go on of each table what its projection says."""
+        self._projection_of = projection_of
+
+    async def open(self, context: Context, state: SourceState) -> None:
+        """Connect, judge what is there, begin a due snapshot, and ask for the log.
+
+        Raises
+        ------
+        ConfigError: no such table.
+        PrivilegeError: our user lacks a right; the hint grants it.
+        StateMismatchError: only one of store and sinks remembers this pipeline.
+        GapError: changes are lost.
+        DivergedError: another server, or another history.
+        SlotInUseError: another copy of this pipeline reads.
+        ConnectionLostError: the server, reached before, is not there.
+        """
+        await self.close()
+        self._context, self._state = context, state
+        self._target: Gtids | None = None
+        self._held: Batch | None = None
+        self._reached_at = context.clock.monotonic()
+        if self._server.weak and not self._opened:
+            context.logger.warning("%s", self._server.weak)
+        self._session = session = Session(self._server, context)
+        pymysql = driver("pymysql", "mysql")
+        try:
+            self._plan = await Startup(self.config, session, state, first=not self._opened).run()
+            if self.config.snapshot != "only":
+                await self._start_link(session, self._plan)
+        except (pymysql.Error, OSError) as error:
+            await self.close()
+            raise self._server.explain(error) from error
+        except BaseException:
+            await self.close()
+            raise
+        self._opened = True
+
+    async def _start_link(self, session: Session, plan: Plan) -> None:
+        config, pipeline = self.config, self._context.pipeline
+
+        def ask() -> Any:
+            connection = self._server.connect()
+            try:
+                dump.ask(
+                    connection,
+                    plan.start,
+                    server_id=config.server_id or dump.default_server_id(pipeline),
+                    heartbeat=config.heartbeat,
+                    pipeline=pipeline,
+                )
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        stream = await session.blocking(ask)
+        self._link = Link(stream, heartbeat=config.heartbeat, explain=self._explain)
+
+    # -- reading
+
+    async def batches(self) -> AsyncIterator[Batch | Barrier]:
+        """The due snapshots, a barrier, then the log for ever (not with ``snapshot="only"``)."""
+        session, plan = self._session, self._plan
+        assert session is not None
+        pymysql = driver("pymysql", "mysql")
+        try:
+            if session.reader is not None:
+                async for batch in self._copy(session, plan):
+                    yield batch
+                yield Barrier(
+                    tuple(snapshot_stream(qualified(due.schema, due.name)) for due in plan.due)
+                )
+            if self._link is not None:
+                async for batch in self._log(plan, self._link):
+                    yield batch
+        except (pymysql.Error, OSError) as error:
+            raise self._server.explain(error) from None
+
+    async def _copy(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
+        self._snapshot = snapshot = Snapshot(
+            session, plan.due, plan.facts.flavor, plan.due_at, self._hit, self._projection_of
+        )
+        async for batch in snapshot.batches():
+            yield batch
+        await session.close_reader()
+        self._snapshot = None
+
+    async def _log(self, plan: Plan, link: Link) -> AsyncIterator[Batch]:
+        flavor = plan.facts.flavor
+
+        def checkpoint(gtids: Gtids, file: str, place: int) -> Checkpoint:
+            return position.main_checkpoint(flavor, gtids)
+
+        decoder = Decoder(
+            gtids=plan.start,
+            checkpoint=checkpoint,
+            source={"type": flavor},
+            wanted=self._captures,
+            known=plan.facts.shapes.values(),
+            projection_of=self._projection_of,
+            checksums=plan.checksums,
+        )
+        self._reached = checkpoint(plan.start, "", 0)
+        if MAIN not in self._state.start:
+            yield self._standing()
+        while True:
+            events = await link.receive()
+            self._hit(Failpoint.LINK_RECEIVED)
+            for batch in decoder.feed(events):
+                await self._remember(decoder)
+                for passing in self._passing(batch):
+                    self._hit(Failpoint.BATCH_DECODED)
+                    yield passing
+            for passing in self._due_held():
+                yield passing
+            while decoder.notices:
+                self._context.logger.warning("%s", decoder.notices.popleft())
+
+    def _captures(self, schema: str, name: str) -> bool:
+        return catalog.wanted(self.config.tables, schema, name)
+
+    async def _remember(self, decoder: Decoder) -> None:
+        """Save new shapes before anything depends on them."""
+        facts, news = self._plan.facts, False
+        while decoder.shapes:
+            news |= facts.learn(decoder.shapes.popleft())
+        if news:
+            await self._state.save(facts.dump())
+
+    def _passing(self, batch: Batch) -> Iterator[Batch]:
+        """The batches that go on: all with events, and of the empty ones, transactions of others,
+        the last, once in :data:`KEEPALIVE_EVERY` seconds or if awaited."""
+        if len(batch):
+            self._held = None
+            if batch.checkpoint is not None:
+                self._note(batch.checkpoint)
+            yield batch
+        elif batch.checkpoint is not None:
+            self._held = batch
+
+    def _due_held(self) -> Iterator[Batch]:
+        idle = self._context.clock.monotonic() - self._reached_at
+        held = self._held
+        if held is None and self._target is not None:
+            held = self._standing()
+        if held is None or held.checkpoint is None:
+            return
+        awaited = self._target is not None and self._target <= position.gtids_in(held.checkpoint)
+        if awaited or (self._held is not None and idle >= KEEPALIVE_EVERY):
+            self._held = None
+            self._note(held.checkpoint)
+            yield held
+
+    def _standing(self) -> Batch:
+        """Nothing, where we are."""
+        return EventBatch(MAIN, (), None, self._reached)
+
+    def _note(self, checkpoint: Checkpoint) -> None:
+        self._reached = checkpoint
+        self._reached_at = self._context.clock.monotonic()
+        if self._target is not None and self._target <= position.gtids_in(checkpoint):
+            self._target = None
+
+    def _explain(self, error: StreamError) -> PenstockError:
+        """Our error for the server's. One that we do not know is tried again once."""
+        known = dump.explain(error)
+        if known is not None:
+            return known
+        text = self._server.scrub(error.text)
+        if error.number and text == self._failure:
+            return StuckError(
+                f"the server fails to send its log again and again: {text}",
+                hint="nothing was skipped; the server's own log may say more",
+            )
+        self._failure = text
+        return ConnectionLostError(f"the server ended the stream: {text}")
+
+    # -- acknowledging, looking, leaving
+
+    async def acknowledge(self, checkpoint: Checkpoint) -> None:
+        """Nothing is told to the server, which keeps its log as long as it was set to."""
+        self._hit(Failpoint.BEFORE_ACKNOWLEDGE)
+        self._hit(Failpoint.AFTER_ACKNOWLEDGE)
+
+    async def head(self) -> Checkpoint | None:
+        """A checkpoint after everything committed by now."""
+        if self.config.snapshot == "only":
+            return None
+        session, flavor = self._session, self._plan.facts.flavor
+        assert session is not None
+        text = await session.blocking(executed, session.control, flavor)
+        self._target = target = position.gtids_of(flavor, text)
+        if self._link is not None:
+            self._link.nudge()
+        return position.main_checkpoint(flavor, target)
+
+    def authority(self) -> float:
+        """Seconds for which nobody else reads for this pipeline, even if we are cut off."""
+        lease = self._session.lease if self._session is not None else None
+        if lease is not None:
+            return lease.authority
+        return self._hold_until - time.monotonic()
+
+    def waiting(self) -> bool:
+        """Whether data of the log has arrived that was not passed on."""
+        return self._link is not None and self._link.queued > 0
+
+    async def check(self, context: Context) -> list[Finding]:
+        """What would keep this source from running, or from capturing everything."""
+        return await asyncio.to_thread(check.check, self._server, self.config)
+
+    async def describe(self, context: Context) -> list[Table]:
+        """The captured tables as they are today; none where ``check`` tells why."""
+        lost = driver("pymysql", "mysql").Error
+
+        def look() -> list[Table]:
+            with contextlib.suppress(PenstockError, lost), self._server.connect() as connection:
+                tables = catalog.captured(connection, self.config.tables)
+                return [catalog.described(connection, *table) for table in tables]
+            return []
+
+        return await asyncio.to_thread(look)
+
+    async def status(self, context: Context) -> dict[str, Any]:
+        """The log as the server tells it; a running snapshot's progress."""
+        status = await asyncio.to_thread(check.status, self._server)
+        if self._snapshot is not None:
+            status["snapshot"] = self._snapshot.progress.status(time.monotonic())
+        return status
+
+    async def teardown(self, context: Context) -> list[str]:
+        """Nothing is on the server."""
+        return []
+
+    async def close(self) -> None:
+        """Leave the stream, disconnect. Safe to call twice, and after a failed open."""
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+        if self._session is not None:
+            if self._session.lease is not None:
+                self._hold_until = time.monotonic() + self._session.lease.authority
+            await self._session.close()
+            self._session = None
+        self._snapshot = None
+
+    def _hit(self, point: Failpoint) -> None:
+        self._context.failpoints.hit(point)

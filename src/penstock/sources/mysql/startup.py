@@ -1,0 +1,169 @@
+"""Start-up: what is remembered, compared with what the server has.
+
+Nothing anywhere: the intent is saved, then the snapshot begins, whose place is where the log will
+go on. An intent without completion: all begins again. All there: the server must still have what we
+have not read, and know all that we have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from penstock.errors import DivergedError, SourceError, StateMismatchError
+from penstock.failpoints import Failpoint
+from penstock.model.stream import MAIN, snapshot_stream
+from penstock.model.table import qualified
+from penstock.ports import SourceState
+from penstock.registry import driver
+from penstock.sources.mysql import catalog, check, snapshot
+from penstock.sources.mysql.connection import error_number, one, rows
+from penstock.sources.mysql.facts import Captured, Facts
+from penstock.sources.mysql.history import compare, executed, flavor_of
+from penstock.sources.mysql.position import Flavor, gtids_in, gtids_of
+from penstock.sources.mysql.session import Session
+from penstock.sources.mysql.snapshot import Due
+from penstock.sources.mysql.wire.gtid import Gtids
+
+if TYPE_CHECKING:
+    from penstock.sources.mysql.config import MySQL
+
+
+_MAY_NOT_RECOVER: Final = 1401
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What start-up found.
+
+    Parameters
+    ----------
+    start: the transactions that the log need not show any more.
+    due: the tables to copy first; their rows show the transactions in ``due_at``.
+    checksums: whether the log's events end in a checksum.
+    """
+
+    facts: Facts
+    start: Gtids
+    due: Sequence[Due]
+    due_at: str
+    checksums: bool
+
+
+class Startup:
+    """One start-up.
+
+    Parameters
+    ----------
+    first: whether this process has not opened the source before.
+    """
+
+    def __init__(self, config: MySQL, session: Session, state: SourceState, *, first: bool) -> None:
+        self._config = config
+        self._session = session
+        self._state = state
+        self._first = first
+        self._due: Sequence[Due] = ()
+        self._due_at = ""
+
+    async def run(self) -> Plan:
+        """Connect, judge, and begin. Raises as :meth:`MySQLSource.open`."""
+        session, config, state = self._session, self._config, self._state
+        await session.connect()
+        flavor = await session.blocking(flavor_of, session.control)
+        tables = await session.blocking(catalog.captured, session.control, config.tables)
+        await session.blocking(check.require, session.control, flavor, config, tables)
+        if not config.temporary:
+            await session.take_lease()
+        facts = Facts.load(state.facts) if state.facts else None
+        if facts is not None and facts.flavor != flavor:
+            raise DivergedError(
+                f"this pipeline began on {facts.flavor}, and the server is {flavor}",
+                hint="bring the old server back; or `penstock teardown` and a new snapshot",
+            )
+        if facts is None or facts.began is None:
+            facts = await self._begin(facts, flavor, tables)
+        else:
+            await self._resume(facts, tables)
+        main = state.start.get(MAIN)
+        began = gtids_of(flavor, facts.began or "")
+        start = gtids_in(main).copy() if main is not None else began
+        checksum = await session.blocking(one, session.control, "SELECT @@GLOBAL.binlog_checksum")
+        return Plan(facts, start, self._due, self._due_at, checksum == "CRC32")
+
+    async def _begin(
+        self, old: Facts | None, flavor: Flavor, tables: Sequence[tuple[str, str]]
+    ) -> Facts:
+        """Nothing is there yet, or only half of it."""
+        session, config = self._session, self._config
+        if old is None and self._state.start:
+            raise StateMismatchError(
+                "sinks hold changes of this pipeline, but nothing is remembered of its beginning",
+                hint="bring the store back; or `penstock teardown`, empty the targets, and begin "
+                "again",
+            )
+        facts = Facts(flavor, None, dict(old.captured) if old else {})
+        await self._state.save(facts.dump())
+        session.context.failpoints.hit(Failpoint.INTENT_SAVED)
+        if config.snapshot != "never":
+            self._due = self._unfinished(facts, tables)
+        if self._due:
+            await self._begin_snapshot(flavor)
+            facts.began = self._due_at
+        else:
+            facts.began = await session.blocking(executed, session.control, flavor)
+        await self._state.save(facts.dump())
+        return facts
+
+    async def _resume(self, facts: Facts, tables: Sequence[tuple[str, str]]) -> None:
+        """The server must have all that we have not read, and know all that we have."""
+        session, main = self._session, self._state.start.get(MAIN)
+        text = main.value["gtids"] if main is not None else facts.began or ""
+        await session.blocking(compare, session.control, facts.flavor, text)
+        if self._config.snapshot != "never":
+            self._due = self._unfinished(facts, tables)
+        if self._due:
+            await self._begin_snapshot(facts.flavor)
+        if facts.dump() != self._state.facts:
+            await self._state.save(facts.dump())
+
+    async def _begin_snapshot(self, flavor: Flavor) -> None:
+        session, config = self._session, self._config
+        prepared = await session.blocking(self._prepared)
+        if prepared:
+            raise SourceError(
+                f"{len(prepared)} XA transactions are prepared: whether the snapshot shows their "
+                "rows is open until they end",
+                hint="commit them or roll them back (XA RECOVER lists them), then start again",
+            )
+        session.reader, self._due_at = await session.blocking(
+            snapshot.begin, session.server, flavor, config.lock_timeout
+        )
+
+    def _prepared(self) -> Sequence[tuple[object, ...]]:
+        pymysql = driver("pymysql", "mysql")
+        try:
+            return rows(self._session.control, "XA RECOVER")
+        except pymysql.Error as error:
+            # Who may not ask learns of a gap when such a transaction is committed.
+            if error_number(error) != _MAY_NOT_RECOVER:
+                raise
+            return ()
+
+    def _unfinished(self, facts: Facts, tables: Sequence[tuple[str, str]]) -> list[Due]:
+        """The tables to copy; the rest is only followed from here on."""
+        again = self._config.snapshot == "always" and self._first
+        due = []
+        for schema, name in tables:
+            text = qualified(schema, name)
+            new = text not in facts.captured
+            was = facts.captured.setdefault(text, Captured())
+            done = self._state.start.get(snapshot_stream(text))
+            finished = done is not None and done.value["attempt"] >= was.needed > 0
+            if new or again or not finished:
+                was.attempt += 1
+                if new or again or not was.needed:
+                    was.needed = was.attempt
+                due.append(Due(schema, name, was.attempt))
+        return due
