@@ -66,7 +66,7 @@ class TestMySQLSource(SourceContract):
                 memory.facts = dict(began.facts)
                 await self.source.open(context, memory)
 
-        return lambda: Anew()  # type: ignore[return-value]
+        return lambda: Anew()
 
 
 async def _begin(database: Database) -> Remembered:
@@ -148,12 +148,11 @@ def test_nobody_is_asked_to_wait_while_the_rows_are_read(binlogs: Database) -> N
 
 
 def _numbers(count: int) -> str:
-    digits = " UNION ALL ".join(f"SELECT {i}" for i in range(10))
-    joined = ", ".join(f"(SELECT 0 AS n UNION ALL {digits[9:]}) d{i}" for i in range(4))
-    del joined
-    parts = " CROSS JOIN ".join(f"({digits.replace('SELECT 0', 'SELECT 0 AS n')}) AS d{i}" for i in range(4))
+    """A query of the numbers below ``count``, which is at most 10,000."""
+    digits = "SELECT 0 AS n" + "".join(f" UNION ALL SELECT {i}" for i in range(1, 10))
+    joined = " CROSS JOIN ".join(f"({digits}) AS d{i}" for i in range(4))
     number = " + ".join(f"d{i}.n * {10**i}" for i in range(4))
-    return f"SELECT {number} AS seq FROM {parts} HAVING seq < {count}"
+    return f"SELECT {number} AS seq FROM {joined} HAVING seq < {count}"
 
 
 def test_a_copy_that_was_cut_short_begins_again(binlogs: Database) -> None:
@@ -217,9 +216,7 @@ async def _open(database: Database, memory: Remembered | None = None, **options:
         pass
 
 
-def test_only_one_reads_for_a_pipeline(
-    binlogs: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_one_reads_for_a_pipeline(binlogs: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "PATIENCE", 1)
     shop(binlogs)
 
@@ -249,9 +246,7 @@ def test_a_store_without_memory_is_refused(binlogs: Database) -> None:
         ("SET SESSION binlog_row_image = MINIMAL", "without all of its columns"),
     ],
 )
-def test_rows_that_a_session_hides_are_a_gap(
-    binlogs: Database, statement: str, what: str
-) -> None:
+def test_rows_that_a_session_hides_are_a_gap(binlogs: Database, statement: str, what: str) -> None:
     binlogs.execute("CREATE TABLE t (id int PRIMARY KEY, a int DEFAULT 5, b int)")
 
     async def scenario() -> None:

@@ -15,7 +15,7 @@ from penstock.sources.mysql.wire.charsets import BINARY, charset_of
 from penstock.sources.mysql.wire.jsonb import json_text
 from penstock.sources.mysql.wire.numbers import (
     decimal_length,
-    decimal_text,
+    decimal_reader,
     double_text,
     float_text,
 )
@@ -116,7 +116,7 @@ def _hex(raw: bytes) -> bytes:
 def _decimal(precision: int, scale: int) -> Field:
     if not 0 < precision <= 65 or scale > min(precision, 38):
         raise ProtocolError(f"a decimal of {precision} digits, {scale} of them behind the point")
-    return Field(lambda raw: decimal_text(raw, precision, scale), decimal_length(precision, scale))
+    return Field(decimal_reader(precision, scale), decimal_length(precision, scale))
 
 
 # -- dates and times
@@ -126,24 +126,19 @@ def _plain(size: int, text: TextOf) -> Callable[[int], Field]:
     return lambda _: Field(lru_cache(maxsize=4096)(text), size)
 
 
-def _with_fraction(
-    size: int, whole: TextOf | None, fractional: Callable[[bytes, int], bytes]
-) -> Callable[[int], Field]:
+def _with_fraction(size: int, make_text: Callable[[int], TextOf]) -> Callable[[int], Field]:
     def make(digits: int) -> Field:
         _checked(digits, 0, 6)
-        if not digits and whole is not None:
-            return Field(lru_cache(maxsize=4096)(whole), size)
-        return Field(lambda raw: fractional(raw, digits), size + times.fraction_length(digits))
+        text = make_text(digits)
+        if not digits:
+            text = lru_cache(maxsize=4096)(text)
+        return Field(text, size + times.fraction_length(digits))
 
     return make
 
 
 def _little(text: Callable[[int], bytes], *, signed: bool = False) -> TextOf:
     return lambda raw: text(int.from_bytes(raw, "little", signed=signed))
-
-
-def _big(text: Callable[[int], bytes]) -> TextOf:
-    return lambda raw: text(int.from_bytes(raw, "big"))
 
 
 _CLOCKS: Final[dict[Code, Callable[[int], Field]]] = {
@@ -153,9 +148,9 @@ _CLOCKS: Final[dict[Code, Callable[[int], Field]]] = {
     Code.TIMESTAMP: _plain(4, _little(times.timestamp_text)),
     Code.DATETIME: _plain(8, _little(times.old_datetime_text)),
     Code.TIME: _plain(3, _little(times.old_time_text, signed=True)),
-    Code.TIMESTAMP2: _with_fraction(4, _big(times.timestamp_text), times.timestamp_fraction_text),
-    Code.DATETIME2: _with_fraction(5, _big(times.datetime_text), times.datetime_fraction_text),
-    Code.TIME2: _with_fraction(3, None, times.time_text),
+    Code.TIMESTAMP2: _with_fraction(4, times.timestamp_reader),
+    Code.DATETIME2: _with_fraction(5, times.datetime_reader),
+    Code.TIME2: _with_fraction(3, times.time_reader),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -10,6 +12,7 @@ from penstock.errors import ProtocolError
 _DIGITS: Final = 9  # decimal digits in four bytes
 _BYTES: Final = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)  # bytes of fewer digits
 _POINTS: Final = range(-14, 16)  # places of the point at which there is no exponent
+_PLAIN: Final = 1e15
 _FLOAT32: Final = Struct("<f")
 
 
@@ -18,7 +21,10 @@ def double_text(value: float) -> bytes:
 
     Raises ProtocolError for what no column can hold.
     """
-    return _shown(repr(value))
+    text = repr(value)
+    if -_PLAIN < value < _PLAIN and "e" not in text:
+        return text.removesuffix(".0").encode()
+    return _shown(text)
 
 
 def float_text(value: float) -> bytes:
@@ -63,28 +69,48 @@ def decimal_length(precision: int, scale: int) -> int:
     return 4 * (whole[0] + fraction[0]) + _BYTES[whole[1]] + _BYTES[fraction[1]]
 
 
-def decimal_text(raw: bytes, precision: int, scale: int) -> bytes:
-    """The text of a decimal: groups of nine digits, big-endian, the sign in the highest bit.
+def decimal_reader(precision: int, scale: int) -> Callable[[bytes], bytes]:
+    """What makes the text of a decimal: groups of nine digits, big-endian, the sign in the highest
+    bit; of negative ones all bits are turned over. Raises ProtocolError for groups of more digits.
 
     https://dev.mysql.com/doc/refman/en/precision-math-decimal-characteristics.html
     """
-    negative = not raw[0] & 0x80
-    flipped = bytes((raw[0] ^ 0x80,)) + raw[1:]
-    if negative:
-        flipped = bytes(byte ^ 0xFF for byte in flipped)
-    at = 0
-    digits: list[str] = []
-    for count, first in ((precision - scale, True), (scale, False)):
-        groups, rest = divmod(count, _DIGITS)
-        sizes = [rest] * (rest > 0) + [_DIGITS] * groups
-        for size in sizes if first else reversed(sizes):
-            length = _BYTES[size]
-            group = int.from_bytes(flipped[at : at + length], "big")
-            if group >= 10**size:
-                raise ProtocolError(f"a decimal has {group} in {size} digits")
-            digits.append(f"{group:0{size}d}")
-            at += length
-    text = "".join(digits)
-    whole = text[: precision - scale].lstrip("0") or "0"
-    shown = f"{whole}.{text[precision - scale :]}" if scale else whole
-    return (("-" if negative else "") + shown).encode()
+    sizes: list[tuple[int, int]] = []  # of each group from the last, its bits and its limit
+    for digits, leading in ((scale, False), (precision - scale, True)):
+        groups, rest = divmod(digits, _DIGITS)
+        found = [(32, 10**_DIGITS)] * groups
+        if rest:
+            found.insert(len(found) if leading else 0, (8 * _BYTES[rest], 10**rest))
+        sizes += found
+    bits = sum(size for size, _ in sizes)
+    sign, ones = 1 << bits - 1, (1 << bits) - 1
+    unit = 10**scale
+    point = b"%%d.%%0%dd" % scale
+
+    def text(raw: bytes) -> bytes:
+        packed = int.from_bytes(raw, "big") ^ sign
+        negative = packed & sign
+        if negative:
+            packed ^= ones
+        number, power = 0, 1
+        for size, limit in sizes:
+            group = packed & (1 << size) - 1
+            if group >= limit:
+                raise ProtocolError(f"a decimal has {group} where it must be below {limit}")
+            number += group * power
+            power *= limit
+            packed >>= size
+        shown = point % divmod(number, unit) if scale else b"%d" % number
+        return b"-" + shown if negative else shown
+
+    return text
+
+
+@lru_cache(maxsize=256)
+def _reader(precision: int, scale: int) -> Callable[[bytes], bytes]:
+    return decimal_reader(precision, scale)
+
+
+def decimal_text(raw: bytes, precision: int, scale: int) -> bytes:
+    """The text of one decimal; bytes behind it are not its own."""
+    return _reader(precision, scale)(raw[: decimal_length(precision, scale)])

@@ -6,6 +6,7 @@ https://dev.mysql.com/doc/internals/en/date-and-time-data-type-representation.ht
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -19,13 +20,6 @@ TIME_OFFSET: Final = 0x800000
 def fraction_length(digits: int) -> int:
     """How many bytes a fraction of seconds takes."""
     return (digits + 1) // 2
-
-
-def _fraction(value: int, digits: int) -> bytes:
-    """Of so many digits, from an integer that has one more where their number is odd."""
-    if not digits:
-        return b""
-    return b".%0*d" % (digits, value // 10 if digits & 1 else value)
 
 
 def year_text(value: int) -> bytes:
@@ -45,21 +39,33 @@ def _day(value: int) -> bytes:
     return b"%04d-%02d-%02d" % (months // 13, months % 13, value & 31)
 
 
-def datetime_text(value: int) -> bytes:
-    """A DATETIME without its fraction: seconds in 6 bits, minutes in 6, hours in 5, days in 5, and
-    months by thirteen."""
-    value -= DATETIME_OFFSET
-    return _day(value >> 17) + b" %02d:%02d:%02d" % (
-        value >> 12 & 31,
-        value >> 6 & 63,
-        value & 63,
-    )
+def _fraction_form(digits: int) -> tuple[bytes, int, int]:
+    """How a fraction is shown, how many bits it has, and by what it is divided for that: of an odd
+    number of digits there is one more."""
+    form = b".%%0%dd" % digits if digits else b"%.0a"  # which shows nothing
+    return form, 8 * fraction_length(digits), 10 if digits & 1 else 1
 
 
-def datetime_fraction_text(raw: bytes, digits: int) -> bytes:
-    """A DATETIME and its fraction."""
-    whole = datetime_text(int.from_bytes(raw[:5], "big"))
-    return whole + _fraction(int.from_bytes(raw[5:], "big"), digits)
+def datetime_reader(digits: int) -> Callable[[bytes], bytes]:
+    """What makes the text of a DATETIME: seconds in 6 bits, minutes in 6, hours in 5, days in 5,
+    months by thirteen; and behind that the fraction."""
+    form, bits, divisor = _fraction_form(digits)
+    mask = (1 << bits) - 1
+    offset = DATETIME_OFFSET << bits
+    day, shown = _day, b"%b %02d:%02d:%02d" + form
+
+    def text(raw: bytes) -> bytes:
+        packed = int.from_bytes(raw, "big") - offset
+        value = packed >> bits
+        return shown % (
+            day(value >> 17),
+            value >> 12 & 31,
+            value >> 6 & 63,
+            value & 63,
+            (packed & mask) // divisor,
+        )
+
+    return text
 
 
 @lru_cache(maxsize=4096)
@@ -75,26 +81,40 @@ def timestamp_text(seconds: int) -> bytes:
     return _utc_day(days) + b" %02d:%02d:%02d+00" % (rest // 3600, rest // 60 % 60, rest % 60)
 
 
-def timestamp_fraction_text(raw: bytes, digits: int) -> bytes:
-    """A TIMESTAMP and its fraction."""
-    seconds, fraction = int.from_bytes(raw[:4], "big"), int.from_bytes(raw[4:], "big")
-    shown = _fraction(fraction, digits)
-    if not seconds and not fraction:
-        return _ZERO + shown
-    days, rest = divmod(seconds, 86400)
-    clock = clock_text(rest // 3600, rest // 60 % 60, rest % 60)
-    return _utc_day(days) + b" " + clock + shown + b"+00"
+def timestamp_reader(digits: int) -> Callable[[bytes], bytes]:
+    """What makes the text of a TIMESTAMP: seconds since 1970, and the fraction."""
+    form, bits, divisor = _fraction_form(digits)
+    mask = (1 << bits) - 1
+    zero, shown = _ZERO + form % 0, b"%b %02d:%02d:%02d" + form + b"+00"
+
+    def text(raw: bytes) -> bytes:
+        packed = int.from_bytes(raw, "big")
+        if not packed:
+            return zero
+        days, rest = divmod(packed >> bits, 86400)
+        minutes, second = divmod(rest, 60)
+        hour, minute = divmod(minutes, 60)
+        return shown % (_utc_day(days), hour, minute, second, (packed & mask) // divisor)
+
+    return text
 
 
-def time_text(raw: bytes, digits: int) -> bytes:
-    """A TIME and its fraction: together an integer whose negative values count down."""
-    length = fraction_length(digits)
-    value = int.from_bytes(raw, "big") - (TIME_OFFSET << 8 * length)
-    sign, value = (b"-", -value) if value < 0 else (b"", value)
-    whole, part = value >> 8 * length, value & (1 << 8 * length) - 1
-    return (
-        sign + clock_text(whole >> 12 & 1023, whole >> 6 & 63, whole & 63) + _fraction(part, digits)
-    )
+def time_reader(digits: int) -> Callable[[bytes], bytes]:
+    """What makes the text of a TIME: with its fraction an integer whose negative values count
+    down."""
+    form, bits, divisor = _fraction_form(digits)
+    mask = (1 << bits) - 1
+    offset = TIME_OFFSET << bits
+    shown = b"%b%02d:%02d:%02d" + form
+
+    def text(raw: bytes) -> bytes:
+        packed = int.from_bytes(raw, "big") - offset
+        sign, packed = (b"-", -packed) if packed < 0 else (b"", packed)
+        value = packed >> bits
+        part = (packed & mask) // divisor
+        return shown % (sign, value >> 12 & 1023, value >> 6 & 63, value & 63, part)
+
+    return text
 
 
 def clock_text(hours: int, minutes: int, seconds: int) -> bytes:
