@@ -304,7 +304,7 @@ def test_a_snapshot_does_not_begin_while_transactions_are_prepared(binlogs: Data
             cursor.execute(sql)
     try:
         with pytest.raises(SourceError, match="prepared"):
-            run(_open(binlogs, snapshot="initial"))
+            run(_open(binlogs, snapshot="initial", lock_timeout=1))
     finally:
         binlogs.execute("XA ROLLBACK 'x'")
 

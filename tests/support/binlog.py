@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from penstock.model import UNCHANGED, Batch, Change, Checkpoint, Kind, Raw, Table
+from penstock.sources.mysql.position import main_checkpoint
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.events import MAGIC
 from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
@@ -43,7 +44,7 @@ def make_decoder(
     """A decoder whose checkpoints hold the GTIDs."""
 
     def checkpoint(gtids: Gtids, file: str, position: int) -> Checkpoint:
-        return Checkpoint.of("main", gtids=str(gtids))
+        return main_checkpoint(flavor, gtids)
 
     if gtids is None:
         gtids = GtidSet() if flavor == "mysql" else GtidPosition()

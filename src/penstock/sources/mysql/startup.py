@@ -7,9 +7,10 @@ have not read, and know all that we have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from penstock.errors import DivergedError, SourceError, StateMismatchError
 from penstock.failpoints import Failpoint
@@ -18,7 +19,7 @@ from penstock.model.table import qualified
 from penstock.ports import SourceState
 from penstock.registry import driver
 from penstock.sources.mysql import catalog, check, snapshot
-from penstock.sources.mysql.connection import error_number, one, rows
+from penstock.sources.mysql.connection import Connection, error_number, one, rows
 from penstock.sources.mysql.facts import Captured, Facts
 from penstock.sources.mysql.history import compare, executed, flavor_of
 from penstock.sources.mysql.position import Flavor, gtids_in, gtids_of
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 
 _MAY_NOT_RECOVER: Final = 1401
+_AGAIN: Final = 0.1
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class Startup:
             await self._begin_snapshot(flavor)
             facts.began = self._due_at
         else:
-            facts.began = await session.blocking(executed, session.control, flavor)
+            facts.began = await self._between_prepared(partial(executed, session.control, flavor))
         await self._state.save(facts.dump())
         return facts
 
@@ -130,26 +134,53 @@ class Startup:
 
     async def _begin_snapshot(self, flavor: Flavor) -> None:
         session, config = self._session, self._config
-        prepared = await session.blocking(self._prepared)
-        if prepared:
-            raise SourceError(
-                f"{len(prepared)} XA transactions are prepared: whether the snapshot shows their "
-                "rows is open until they end",
-                hint="commit them or roll them back (XA RECOVER lists them), then start again",
-            )
-        session.reader, self._due_at = await session.blocking(
-            snapshot.begin, session.server, flavor, config.lock_timeout
-        )
 
-    def _prepared(self) -> Sequence[tuple[object, ...]]:
+        def begin() -> tuple[Connection, str]:
+            return snapshot.begin(session.server, flavor, config.lock_timeout)
+
+        def give_back(begun: tuple[Connection, str]) -> None:
+            begun[0].close()
+
+        reader, self._due_at = await self._between_prepared(begin, give_back)
+        session.reader = reader
+
+    async def _between_prepared(
+        self, take: Callable[[], _T], give_back: Callable[[_T], None] = lambda _: None
+    ) -> _T:
+        """Take a place in the log at which no XA transaction is prepared: the log shows the rows
+        of one when it is prepared, and reads of the tables when it is committed.
+
+        Raises SourceError when there is none for so long as a lock is waited for.
+        """
+        session, clock = self._session, self._session.context.clock
+        until = clock.monotonic() + self._config.lock_timeout
+        while True:
+            before = await session.blocking(self._prepared)
+            taken = await session.blocking(take)
+            after = await session.blocking(self._prepared)
+            if before is None or (before == after and not before[1]):
+                return taken
+            await session.blocking(give_back, taken)
+            if clock.monotonic() > until:
+                raise SourceError(
+                    f"{len(before[1])} XA transactions are prepared: whether what we begin with "
+                    "shows their rows is open until they end",
+                    hint="commit them or roll them back (XA RECOVER lists them), then start again",
+                )
+            await clock.sleep(_AGAIN)
+
+    def _prepared(self) -> tuple[str, Sequence[object]] | None:
+        """How many XA transactions were ever prepared, and those that are; None for who may not
+        ask, and learns of a gap when such a transaction is committed."""
         pymysql = driver("pymysql", "mysql")
+        control = self._session.control
         try:
-            return rows(self._session.control, "XA RECOVER")
+            [(_, ever)] = rows(control, "SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'")
+            return str(ever), rows(control, "XA RECOVER")
         except pymysql.Error as error:
-            # Who may not ask learns of a gap when such a transaction is committed.
             if error_number(error) != _MAY_NOT_RECOVER:
                 raise
-            return ()
+            return None
 
     def _unfinished(self, facts: Facts, tables: Sequence[tuple[str, str]]) -> list[Due]:
         """The tables to copy; the rest is only followed from here on."""

@@ -149,6 +149,7 @@ class Decoder:
         self._tables: dict[int, Layout] = {}  # of this statement
         self._assembly = Assembly(MAIN, lambda _: self._checkpoint_now())
         self._committed = 0
+        self._read: list[str] = []  # transactions that wait for an earlier one
         self._safe_place = ("", 0)
 
         self._gtid: Gtid | None = None
@@ -315,25 +316,24 @@ class Decoder:
         assembly.seal()
 
     def _done(self, gtids: Iterable[str]) -> None:
-        for gtid in gtids:
-            if gtid:
-                self._gtids.add(gtid)
+        """Transactions have been read. Where none can be left out of what was read, those behind a
+        prepared one wait for it, and there is no checkpoint until it ends."""
+        self._read += filter(None, gtids)
         self._leave()
-        if not (self._held and self._ordered):
-            self._committed += 1
-            self._safe_place = (self.file, self.position)
-            self._assembly.advance(self._committed)
+        if self._held and not self._gtids.gaps:
+            return
+        for gtid in self._read:
+            self._gtids.add(gtid)
+        self._read.clear()
+        self._committed += 1
+        self._safe_place = (self.file, self.position)
+        self._assembly.advance(self._committed)
 
     def _leave(self) -> None:
         self._gtid = self._origin = None
         self._begun = self._explicit = False
         self._tables.clear()
         self._since_savepoint.clear()
-
-    @property
-    def _ordered(self) -> bool:
-        """Whether a checkpoint cannot leave out one transaction and have later ones."""
-        return not self._gtids.gaps
 
     def _checkpoint_now(self) -> Checkpoint:
         return self._checkpoint(self._gtids, *self._safe_place)
@@ -461,7 +461,11 @@ class Decoder:
             self._resolve(prepare.xid, committed=True)
             return
         held = self._held[prepare.xid]
-        held.gtids.append(self._gtid.text if self._gtid is not None else "")
+        gtid = self._gtid.text if self._gtid is not None else ""
+        if self._gtids.gaps:
+            held.gtids.append(gtid)
+        elif gtid:
+            self._read.append(gtid)
         if self._begun:
             held.events.append(TransactionEnd(self._open("XA"), dict(self._counts)))
         self._xa = None
