@@ -19,8 +19,8 @@ from tools.mysql import FLAVORS, Flavor, MySQL
 ROOT: Final = Path(__file__).resolve().parent.parent
 BINLOGS: Final = ROOT / "tests" / "wire" / "binlogs"
 DATABASE: Final = "captured"
-BINARY: Final = 63
-"""The character set of columns of bytes, and of numbers."""
+OTHER: Final = "/*other*/"
+"""How statements of another session begin."""
 
 
 class Recorded(NamedTuple):
@@ -42,13 +42,15 @@ def record(flavor: Flavor, workload: Sequence[str]) -> Recorded:
     """Run the statements on a server of their own, and read its binlogs."""
     with MySQL(flavor, settings={"sql-mode": ""}) as server:
         first = set(server.data.glob("binlog.0*"))
-        connection = pymysql.connect(**server.parameters, charset="utf8mb4", autocommit=True)
-        with connection, connection.cursor() as cursor:
+        options = {**server.parameters, "charset": "utf8mb4", "autocommit": True}
+        connection, other = pymysql.connect(**options), pymysql.connect(**options)
+        with connection, other, connection.cursor() as cursor, other.cursor() as second:
             cursor.execute("FLUSH BINARY LOGS")
             cursor.execute(f"CREATE DATABASE {DATABASE}")
             connection.select_db(DATABASE)
+            other.select_db(DATABASE)
             for statement in workload:
-                cursor.execute(statement)
+                (second if statement.startswith(OTHER) else cursor).execute(statement)
             cursor.execute("SHOW TABLES")
             names = [name for (name,) in cursor.fetchall()]
             tables = {name: _rows(connection, name) for name in names}

@@ -1,4 +1,5 @@
--- What both servers are asked to write. Each statement ends in a semicolon at a line's end.
+-- What both servers are asked to write. Each statement ends in a semicolon at a line's end; those
+-- that begin with /*other*/ are another session's.
 CREATE TABLE items (a int, id bigint unsigned NOT NULL, b varchar(20), c decimal(8,3), PRIMARY KEY (id, a));
 INSERT INTO items VALUES (1, 1, 'one', 1.5), (2, 2, NULL, NULL), (3, 3, 'drei', -3);
 UPDATE items SET b = CONCAT(b, '!'), c = NULL WHERE id < 3;
@@ -39,6 +40,8 @@ XA START 'kept';
 INSERT INTO parent VALUES (1);
 XA END 'kept';
 XA PREPARE 'kept';
+/*other*/ INSERT INTO parent VALUES (10);
+/*other*/ INSERT INTO items (id, a) VALUES (100, 10);
 XA COMMIT 'kept';
 XA START 'undone';
 INSERT INTO parent VALUES (2);
