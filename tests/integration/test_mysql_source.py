@@ -449,3 +449,46 @@ def test_what_is_not_captured_is_listed(binlogs: Database) -> None:
     status = run(source.status(Context("shop", "source")))
     assert status["flavor"] == binlogs.server.flavor
     assert status["log_bytes"] > 0
+
+
+def test_types_that_the_log_does_not_tell_come_from_the_catalog(mariadb: Database) -> None:
+    rows = [
+        ("123e4567-e89b-12d3-a456-426655440000", "1.2.3.4", "2001:db8::ff00:42:8329", "00ff"),
+        ("f47ac10b-58cc-4372-a567-0e02b2c3d479", "0.0.0.0", "::", "11"),
+        ("00000000-0000-0000-0000-000000000000", "255.255.255.255", "::ffff:1.2.3.4", ""),
+        ("ffffffff-ffff-4fff-bfff-ffffffffffff", "10.0.0.0", "::1", "aa"),
+        ("ffffffff-ffff-1fff-bfff-ffffffffff00", "10.0.0.1", "::1.2.3.4", "bb"),
+    ]
+
+    async def scenario() -> None:
+        memory = Remembered()
+        async with follow(mariadb, memory) as follower:
+            await follower.to_head()
+            mariadb.execute(
+                "CREATE TABLE t (u uuid PRIMARY KEY, a inet4, b inet6, c binary(16))",
+                "CREATE TABLE gone (id int PRIMARY KEY, c binary(4))",
+                "INSERT INTO gone VALUES (1, 'abcd')",
+                "DROP TABLE gone",
+            )
+            for u, a, b, c in rows:
+                mariadb.execute(f"INSERT INTO t VALUES ('{u}', '{a}', '{b}', x'{c}')")
+            changes: list[Change] = []
+            while not changes:
+                try:
+                    changes = await follower.changes()
+                except ConnectionLostError:
+                    await follower.reopen()
+        streamed = [dict(c.after) for c in changes if c.after and c.definition.name == "t"]
+        names = ("u", "a", "b", "c")
+        shown = [
+            dict(zip(names, row, strict=True)) for row in mariadb.fetch("SELECT u, a, b, c FROM t")
+        ]
+        assert sorted(streamed, key=str) == sorted(shown, key=str)
+        async with follow(mariadb, snapshot="only") as follower:
+            item = await follower.next()
+            assert isinstance(item, Batch)
+            copied = [event for event in item if isinstance(event, Change)]
+        assert sorted([dict(c.after or {}) for c in copied], key=str) == sorted(shown, key=str)
+        assert copied[0].definition == changes[-1].definition
+
+    run(scenario())

@@ -53,6 +53,7 @@ _GEOMETRIES: Final = {
     "geometrycollection": 7,
     "geomcollection": 7,
 }
+_HIDDEN: Final = {"uuid": 16, "inet4": 4, "inet6": 16}
 _LABEL: Final = re.compile(r"'((?:[^']|'')*)'")
 _LARGE_TYPE: Final = re.compile(r"(tiny|medium|long|)(text|blob)")
 
@@ -80,6 +81,18 @@ def captured(connection: Connection, patterns: Sequence[str]) -> list[tuple[str,
                 f"there is no table {pattern}", hint="a name is database.table, and case matters"
             )
     return tables
+
+
+def hidden(connection: Connection) -> dict[tuple[str, str], dict[str, str]]:
+    """The types of columns that MariaDB's log shows as four or sixteen bytes."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for schema, table, column, kind in rows(
+        connection,
+        "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE data_type IN ('binary', 'uuid', 'inet4', 'inet6')",
+    ):
+        found.setdefault((schema, table), {})[column] = kind
+    return found
 
 
 def described(connection: Connection, schema: str, name: str) -> Table:
@@ -138,6 +151,8 @@ def _column(row: tuple[Any, ...], collations: dict[str, int]) -> Column:
         mapped = MappedColumn(Code.BLOB, _LARGE[large[1]], collation=number)
     elif kind in _GEOMETRIES:
         mapped = MappedColumn(Code.GEOMETRY, 4, geometry=_GEOMETRIES[kind])
+    elif kind in _HIDDEN:
+        mapped = MappedColumn(Code.STRING, _HIDDEN[kind], collation=BINARY, shown_as=kind)
     elif kind not in _CODES:
         raise SourceError(f"columns of type {kind} are not known: {name}")
     else:

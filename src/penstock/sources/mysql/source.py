@@ -30,6 +30,7 @@ from penstock.sources.mysql.snapshot import Snapshot
 from penstock.sources.mysql.startup import Plan, Startup
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.gtid import Gtids
+from penstock.sources.mysql.wire.layouts import TypesNeeded
 from penstock.sources.mysql.wire.packets import StreamError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class MySQLSource:
         self._snapshot: Snapshot | None = None
         self._opened = False
         self._failure: str | None = None
+        self._looked_up: set[tuple[tuple[str, str], str]] = set()
         self._hold_until = float("inf")
         self._projection_of: ProjectionOf = whole
 
@@ -139,6 +141,12 @@ class MySQLSource:
                     yield batch
         except (pymysql.Error, OSError) as error:
             raise self._server.explain(error) from None
+        except TypesNeeded as needed:
+            self._looked_up.add((needed.table, needed.column))
+            raise ConnectionLostError(
+                f"{qualified(*needed.table)}.{needed.column} is new: the catalog is asked for its "
+                "type"
+            ) from None
 
     async def _copy(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
@@ -155,6 +163,11 @@ class MySQLSource:
         def checkpoint(gtids: Gtids, file: str, place: int) -> Checkpoint:
             return position.main_checkpoint(flavor, gtids)
 
+        hidden = plan.hidden
+        for table, column in self._looked_up:
+            assert hidden is not None
+            # What is not there is gone: its bytes stay bytes.
+            hidden.setdefault(table, {}).setdefault(column, "")
         decoder = Decoder(
             gtids=plan.start,
             checkpoint=checkpoint,
@@ -163,6 +176,7 @@ class MySQLSource:
             known=plan.facts.shapes.values(),
             projection_of=self._projection_of,
             checksums=plan.checksums,
+            hidden=hidden,
         )
         self._reached = checkpoint(plan.start, "", 0)
         if MAIN not in self._state.start:

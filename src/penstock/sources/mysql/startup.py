@@ -46,6 +46,7 @@ class Plan:
     start: the transactions that the log need not show any more.
     due: the tables to copy first; their rows show the transactions in ``due_at``.
     checksums: whether the log's events end in a checksum.
+    hidden: types that the log does not tell; None where it tells all.
     """
 
     facts: Facts
@@ -53,6 +54,7 @@ class Plan:
     due: Sequence[Due]
     due_at: str
     checksums: bool
+    hidden: dict[tuple[str, str], dict[str, str]] | None
 
 
 class Startup:
@@ -94,7 +96,10 @@ class Startup:
         began = gtids_of(flavor, facts.began or "")
         start = gtids_in(main).copy() if main is not None else began
         checksum = await session.blocking(one, session.control, "SELECT @@GLOBAL.binlog_checksum")
-        return Plan(facts, start, self._due, self._due_at, checksum == "CRC32")
+        hidden = None
+        if flavor == "mariadb":
+            hidden = await session.blocking(catalog.hidden, session.control)
+        return Plan(facts, start, self._due, self._due_at, checksum == "CRC32", hidden)
 
     async def _begin(
         self, old: Facts | None, flavor: Flavor, tables: Sequence[tuple[str, str]]

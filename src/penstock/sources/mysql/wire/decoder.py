@@ -49,7 +49,7 @@ from penstock.sources.mysql.wire.events import (
 )
 from penstock.sources.mysql.wire.fields import inflate
 from penstock.sources.mysql.wire.gtid import Gtids
-from penstock.sources.mysql.wire.layouts import Layout, Layouts
+from penstock.sources.mysql.wire.layouts import Hidden, Layout, Layouts
 from penstock.sources.mysql.wire.partial import partial_rows
 from penstock.sources.mysql.wire.reader import Reader
 from penstock.sources.mysql.wire.rows import Row, Rows
@@ -118,6 +118,7 @@ class Decoder:
     max_bytes: how large a batch may get before it is cut inside a transaction.
     projection_of: what goes on of each version of a table.
     checksums: whether events end in a checksum until a format description says so.
+    hidden: types that the log does not tell (:data:`~.layouts.Hidden`).
 
     Attributes
     ----------
@@ -136,6 +137,7 @@ class Decoder:
         max_bytes: int = 1 << 20,
         projection_of: ProjectionOf = whole,
         checksums: bool = False,
+        hidden: Hidden | None = None,
     ) -> None:
         self.file = ""
         self.position = 0
@@ -145,7 +147,7 @@ class Decoder:
         self._facts = dict(source)
         self._max_bytes = max_bytes
         self._checksums = checksums
-        self._layouts = Layouts(wanted, known, projection_of)
+        self._layouts = Layouts(wanted, known, projection_of, hidden)
         self._tables: dict[int, Layout] = {}  # of this statement
         self._assembly = Assembly(MAIN, lambda _: self._checkpoint_now())
         self._committed = 0
@@ -188,6 +190,7 @@ class Decoder:
         GapError: the log says that rows were written which it does not show.
         SchemaError: it does not show the columns' names.
         DecodeError: a text that its character set does not know.
+        TypesNeeded: ``hidden`` lacks a table.
 
         The decoder is of no use then: begin a new session at the last checkpoint.
         """

@@ -6,8 +6,10 @@ import zlib
 from binascii import hexlify
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
 
 from penstock.errors import ProtocolError
 from penstock.sources.mysql.wire import times
@@ -56,6 +58,9 @@ _FLOAT64: Final = Struct("<d").unpack
 def field_of(column: MappedColumn) -> Field:
     """How to read a column. Raises ProtocolError for a type or a size that there is not."""
     code, size = column.code, column.size
+    if column.shown_as:
+        text = _SHOWN[column.shown_as]
+        return Field(lambda raw: text(raw.ljust(size, b"\0")), prefix=1)
     if code in _INTEGERS:
         length, letter = _INTEGERS[Code(code)]
         return Field(
@@ -173,6 +178,25 @@ def _char(column: MappedColumn) -> Field:
         return Field(_string(column), prefix=prefix)
     size = column.size
     return Field(lambda raw: _hex(raw.ljust(size, b"\0")), prefix=prefix)
+
+
+def _uuid(raw: bytes) -> bytes:
+    return str(UUID(bytes=raw)).encode()
+
+
+def _inet4(raw: bytes) -> bytes:
+    return str(IPv4Address(raw)).encode()
+
+
+def _inet6(raw: bytes) -> bytes:
+    """An address that holds one of version 4 is shown with that."""
+    mapped = raw.startswith(b"\0" * 10 + b"\xff\xff")
+    if mapped or (raw.startswith(b"\0" * 12) and raw[12:14] != b"\0\0"):
+        return (b"::ffff:" if mapped else b"::") + _inet4(raw[12:])
+    return str(IPv6Address(raw)).encode()
+
+
+_SHOWN: Final[dict[str, TextOf]] = {"uuid": _uuid, "inet4": _inet4, "inet6": _inet6}
 
 
 def _compressed(text: TextOf | None) -> TextOf:

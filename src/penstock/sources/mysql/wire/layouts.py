@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final, TypeAlias
 
 from penstock.model import SchemaChange, Table
 from penstock.model.projection import Projection, ProjectionOf
@@ -53,6 +54,19 @@ class Layout:
         return read
 
 
+Hidden: TypeAlias = Mapping[tuple[str, str], Mapping[str, str]]
+"""Of tables with columns of four or sixteen bytes the catalog's types of those, by column."""
+
+
+class TypesNeeded(Exception):
+    """A table has a column that may be of a type which the log does not tell."""
+
+    def __init__(self, table: tuple[str, str], column: str) -> None:
+        super().__init__(table, column)
+        self.table = table
+        self.column = column
+
+
 class Layouts:
     """The tables of a session.
 
@@ -61,6 +75,7 @@ class Layouts:
     wanted: says of ``(schema, name)`` whether the table is captured; None captures all.
     known: tables as they were known before this session.
     projection_of: what goes on of each version of a table.
+    hidden: types that the log does not tell; None where it tells all.
 
     Attributes
     ----------
@@ -73,7 +88,9 @@ class Layouts:
         wanted: Callable[[str, str], bool] | None,
         known: Iterable[Table],
         projection_of: ProjectionOf,
+        hidden: Hidden | None = None,
     ) -> None:
+        self._hidden = hidden
         self.shapes: deque[Table] = deque()
         self._known = {(table.schema, table.name): table for table in known}
         self._wanted = wanted
@@ -86,7 +103,7 @@ class Layouts:
         return self._wanted is None or self._wanted(schema, name)
 
     def of(self, body: bytes, offset: int) -> Layout:
-        """The layout of a description. Raises as ``make_table``."""
+        """The layout of a description. Raises as ``make_table``, and TypesNeeded."""
         layout = self._layouts.get(body)
         if layout is None:
             if len(self._layouts) >= _MOST:
@@ -128,5 +145,28 @@ class Layouts:
     def _make(self, mapped: TableMap) -> Layout:
         if not self.wants(mapped.schema, mapped.name):
             return Layout(mapped)
+        if self._hidden is not None and mapped.described:
+            mapped = _revealed(mapped, self._hidden)
         table = make_table(mapped)
         return Layout(mapped, table, self._projection_of(table))
+
+
+def _revealed(mapped: TableMap, hidden: Hidden) -> TableMap:
+    """The description with the types that the log does not tell."""
+    if not any(column.ambiguous for column in mapped.columns):
+        return mapped
+    name = (mapped.schema, mapped.name)
+    types = hidden.get(name, {})
+    columns = []
+    for column in mapped.columns:
+        if column.ambiguous:
+            if column.name not in types:
+                raise TypesNeeded(name, column.name)
+            kind = types[column.name]
+            if _SIZES.get(kind) == column.size:
+                column = replace(column, shown_as=kind)
+        columns.append(column)
+    return replace(mapped, columns=tuple(columns))
+
+
+_SIZES: Final = {"uuid": 16, "inet6": 16, "inet4": 4}

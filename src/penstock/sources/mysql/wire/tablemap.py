@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
 from penstock.errors import ProtocolError
+from penstock.sources.mysql.wire.charsets import BINARY
 from penstock.sources.mysql.wire.reader import Reader
 
 _MOST_COLUMNS: Final = 4096  # more than any table can have
@@ -118,6 +119,7 @@ class MappedColumn:
     geometry: which kind of geometry; 0 for any.
     dimension: most entries of a vector.
     element: an array's elements.
+    shown_as: a type of MariaDB's that the log shows as bytes: ``uuid``, ``inet4`` or ``inet6``.
     """
 
     code: int
@@ -132,6 +134,12 @@ class MappedColumn:
     visible: bool = True
     dimension: int = 0
     element: int = 0
+    shown_as: str = ""
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the log may show bytes of a type of MariaDB's so."""
+        return self.code == Code.STRING and self.collation == BINARY and self.size in (4, 16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ def make_type(column: MappedColumn) -> Type:
 
 def _make(column: MappedColumn) -> Type:
     code, size = column.code, column.size
+    if column.shown_as:
+        return Type(column.shown_as, Kind.TEXT, column.shown_as)
     if code in _INTEGERS:
         name, signed, unsigned = _INTEGERS[Code(code)]
         sign = " unsigned" if column.unsigned else ""
