@@ -43,10 +43,16 @@ NO_KERNEL = (
     "tests/integration/test_install.py",
     "tests/integration/test_kafka_faults.py",
     "tests/integration/test_kafka_sink.py",
+    "tests/integration/test_mysql_oracle.py",
     "tests/integration/test_mysql_servers.py",
+    "tests/integration/test_mysql_source.py",
     "tests/integration/test_proxy.py",
     "tests/contract/test_stores.py",
     "tests/contract/test_transactions.py",
+    "tests/wire/test_binlog_fuzz.py",
+    "tests/wire/test_binlogs.py",
+    "tests/wire/test_gtid.py",
+    "tests/wire/test_statements.py",
 )
 
 
