@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from penstock.sinks.jsonl import Jsonl
     from penstock.sinks.memory import Memory
     from penstock.sinks.sql import Sql
+    from penstock.sources.mysql.config import MySQL
     from penstock.sources.postgres.config import Postgres
     from penstock.streaming import stream
     from penstock.transforms.mask import Mask
@@ -64,6 +65,7 @@ __all__ = [
     "Memory",
     "Message",
     "MissingExtraError",
+    "MySQL",
     "Park",
     "PenstockError",
     "Pipeline",
@@ -100,6 +102,7 @@ _MODULES: Final = {
     "Mask": "transforms.mask",
     "Memory": "sinks.memory",
     "Message": "model",
+    "MySQL": "sources.mysql.config",
     "Park": "sinks.handlers",
     "Pipeline": "pipeline.pipeline",
     "Postgres": "sources.postgres.config",

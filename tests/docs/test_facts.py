@@ -27,6 +27,7 @@ from tests.docs.tables import table
 DOCS = Path(__file__).parents[2] / "docs"
 
 OPTIONS: dict[str, type[Component]] = {
+    "sources/mysql.md": penstock.MySQL,
     "sources/postgres.md": penstock.Postgres,
     "sinks/jsonl.md": penstock.Jsonl,
     "sinks/sql.md": penstock.Sql,
