@@ -49,6 +49,7 @@ NO_KERNEL = (
     "tests/integration/test_proxy.py",
     "tests/contract/test_stores.py",
     "tests/contract/test_transactions.py",
+    "tests/wire/test_binlog_events.py",
     "tests/wire/test_binlog_fuzz.py",
     "tests/wire/test_binlogs.py",
     "tests/wire/test_gtid.py",

@@ -57,6 +57,8 @@ from penstock.sources.mysql.wire.statements import Kind, Statement
 
 MOST_HELD: Final = 64 << 20
 """Bytes of an XA transaction that is neither committed nor rolled back."""
+_OBJECT: Final = 48
+"""Bytes that a value takes beside those of the log, which are few: budgets are there for memory."""
 _STATEMENT_END: Final = 1
 _NO_TABLE: Final = 0xFFFFFF
 
@@ -548,7 +550,7 @@ class Decoder:
             if rows:
                 self._announce(layout)
                 self._changes(operation, layout, origin, rows, images)
-                self._grow(max(size, reader.end))
+                self._grow(max(size, reader.end) + _OBJECT * len(rows) * width)
         if flags & _STATEMENT_END:
             self._tables.clear()
 
