@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from penstock.testing.contracts import SourceContract
 from tests.conftest import OwnMySQL
 from tests.support.follow import Follower, Remembered, run
 from tests.support.mysql import Database
+from tests.support.waiting import eventually
 from tools.capture_binlog import statements
 from tools.mysql import FLAVORS, Flavor
 
@@ -186,8 +188,7 @@ def test_a_log_that_was_purged_is_a_gap(own_mysql: OwnMySQL) -> None:
         memory = run(_begin(database))
         database.execute("INSERT INTO orders VALUES (3, 'lost')", "FLUSH BINARY LOGS")
         database.execute("INSERT INTO orders VALUES (4, 'kept')", "FLUSH BINARY LOGS")
-        [*_, (last, *_)] = database.fetch("SHOW BINARY LOGS")
-        database.execute(f"PURGE BINARY LOGS TO '{last}'")
+        eventually(partial(_purged, database))
 
         async def scenario(database: Database = database, memory: Remembered = memory) -> None:
             async with follow(database, memory) as follower:
@@ -209,6 +210,13 @@ def test_a_server_that_lacks_what_we_have_is_another_history(binlogs: Database) 
     memory.start["main"] = Checkpoint.of("main", flavor=binlogs.server.flavor, gtids=ahead)
     with pytest.raises(DivergedError, match="does not know"):
         run(_open(binlogs, memory))
+
+
+def _purged(database: Database) -> bool:
+    """Whether only the last file is left: one that a reader just left is in use for a while."""
+    [*_, (last, *_)] = database.fetch("SHOW BINARY LOGS")
+    database.execute(f"PURGE BINARY LOGS TO '{last}'")
+    return len(database.fetch("SHOW BINARY LOGS")) == 1
 
 
 async def _open(database: Database, memory: Remembered | None = None, **options: Any) -> None:
