@@ -59,7 +59,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ["--log-format", "xml", "schema"],
         ["run", "neither"],
         ["run", "none.toml"],
-        ["tail", "mysql://h/d"],
+        ["tail", "oracle://h/d"],
         ["tail", "postgresql://h/d", "--operations", "insrt"],
         ["tail", "postgresql://h/d", "--format", "xml"],
         ["run", "x.toml", "--http", "0.0.0.0:80"],
@@ -85,7 +85,7 @@ def test_a_database_must_be_named(
 def test_a_password_in_an_argument_warns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "tail", "mysql://u:hunter2@h/d") == 2
+    assert run(monkeypatch, "tail", "oracle://u:hunter2@h/d") == 2
     err = capsys.readouterr().err
     assert "warning  a password in an argument" in err
     assert "hunter2" not in err
