@@ -6,7 +6,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError, ProtocolError
@@ -69,6 +69,8 @@ def test_hostile_json_is_refused_or_read(data: bytes) -> None:
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
+@example(before=b"\x04\0", diffs=b"\0\2\0\x80")
+@example(before=b"\x04\0", diffs=b'\2\6$."\\x"')
 def test_hostile_diffs_are_refused_or_applied(before: bytes, diffs: bytes) -> None:
     with suppress(ProtocolError):
         apply_diffs(before, diffs)

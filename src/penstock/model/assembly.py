@@ -56,8 +56,7 @@ class Assembly:
         if not self._sealed and self._position == self._handed:
             return
         events, self.events = self.events[: self._sealed], self.events[self._sealed :]
-        moved = self._position != self._handed
-        checkpoint = self._checkpoint_at(self._position) if moved else None
+        checkpoint = self._checkpoint_at(self._position) if self._position else None
         self._close(events, checkpoint, self._sealed_size)
         self.size -= self._sealed_size
         self._sealed = self._sealed_size = 0

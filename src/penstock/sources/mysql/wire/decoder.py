@@ -318,11 +318,10 @@ class Decoder:
         if self._begun:
             assembly.events.append(TransactionEnd(self._open("a commit"), dict(self._counts)))
         self._done([self._gtid.text] if self._gtid is not None else [])
-        assembly.seal()
 
     def _done(self, gtids: Iterable[str]) -> None:
         """Transactions have been read. Where none can be left out of what was read, those behind a
-        prepared one wait for it, and there is no checkpoint until it ends."""
+        prepared one are as parts of it: there is no checkpoint until it ends."""
         self._read += filter(None, gtids)
         self._leave()
         if self._held and not self._gtids.gaps:
@@ -333,6 +332,7 @@ class Decoder:
         self._committed += 1
         self._safe_place = (self.file, self.position)
         self._assembly.advance(self._committed)
+        self._assembly.seal()
 
     def _leave(self) -> None:
         self._gtid = self._origin = None
@@ -489,7 +489,6 @@ class Decoder:
                     hint="a new snapshot shows what it wrote",
                 )
             self._done([gtid])
-            self._assembly.seal()
             return
         if committed:
             if held.events and not isinstance(held.events[-1], TransactionEnd):
@@ -501,7 +500,6 @@ class Decoder:
                     self._assembly.events.append(event)
             self._assembly.size += held.size
         self._done([*held.gtids, gtid])
-        self._assembly.seal()
 
     # -- rows
 

@@ -33,18 +33,18 @@ def apply_diffs(before: bytes, diffs: bytes) -> bytes:
 
 
 def _path(raw: bytes, reader: Reader) -> list[str | int]:
-    text = raw.decode("utf-8", "surrogatepass")
     legs: list[str | int] = ["$"]
     at = 1
-    while at < len(text):
-        leg = _LEG.match(text, at)
-        if leg is None:
-            break
-        quoted, plain, index = leg.groups()
-        legs.append(int(index) if index else json.loads(quoted) if quoted else plain)
-        at = leg.end()
+    try:
+        text = raw.decode("utf-8", "surrogatepass")
+        while leg := _LEG.match(text, at):
+            quoted, plain, index = leg.groups()
+            legs.append(int(index) if index else json.loads(quoted) if quoted else plain)
+            at = leg.end()
+    except ValueError:  # no text, or no JSON string
+        text = ""
     if text[:1] != "$" or at != len(text):
-        raise ProtocolError(f"{text!r:.80} is no JSON path", offset=reader.at)
+        raise ProtocolError(f"{raw!r:.80} is no JSON path", offset=reader.at)
     return legs
 
 
