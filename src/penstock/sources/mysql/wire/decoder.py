@@ -204,7 +204,15 @@ class Decoder:
                     assembly.cut(enough)
                     yield from assembly.take()
         assembly.close_sealed()
+        if self._waits and self._gtid is None:
+            assembly.close_all()
         yield from assembly.take()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether no checkpoint can be made before a prepared transaction ends: positions of
+        MariaDB cannot leave one out."""
+        return bool(self._held) and not self._gtids.gaps
 
     # -- framing
 
@@ -320,11 +328,10 @@ class Decoder:
         self._done([self._gtid.text] if self._gtid is not None else [])
 
     def _done(self, gtids: Iterable[str]) -> None:
-        """Transactions have been read. Where none can be left out of what was read, those behind a
-        prepared one are as parts of it: there is no checkpoint until it ends."""
+        """Transactions have been read; those that wait for a prepared one are as parts of it."""
         self._read += filter(None, gtids)
         self._leave()
-        if self._held and not self._gtids.gaps:
+        if self._waits:
             return
         for gtid in self._read:
             self._gtids.add(gtid)
