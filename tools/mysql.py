@@ -150,6 +150,7 @@ class MySQL:
         """
         if self.running:
             return self
+        self._end_process(signal.SIGKILL)  # what is left of one that died by itself
         first = self._directory is None
         if first:
             self._directory = Path(tempfile.mkdtemp(prefix=f"penstock-{self.flavor}-"))
