@@ -3,33 +3,20 @@
 The server sends transactions whole and in the order of their commits. A transaction is known by its
 GTID, which counts as read at its commit only; a change is known by that and its number among the
 changes of captured tables. Events of one transaction are handed over as they come, so that its size
-does not matter; those of an XA transaction are held until it is known how it ended.
+does not matter.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from penstock.errors import GapError, ProtocolError, SourceError
-from penstock.model import (
-    UNCHANGED,
-    Batch,
-    Change,
-    Checkpoint,
-    Event,
-    Operation,
-    Origin,
-    Table,
-    Transaction,
-    TransactionBegin,
-    TransactionEnd,
-)
-from penstock.model.assembly import Assembly
+from penstock.errors import GapError, ProtocolError
+from penstock.model import Batch, Change, Checkpoint, Operation, Table
 from penstock.model.projection import ProjectionOf, whole
-from penstock.model.stream import MAIN
 from penstock.sources.mysql.wire import statements
+from penstock.sources.mysql.wire.changes import changes
 from penstock.sources.mysql.wire.compressed import payload_events
 from penstock.sources.mysql.wire.events import (
     CHECKSUM,
@@ -52,11 +39,9 @@ from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.layouts import Hidden, Layout, Layouts
 from penstock.sources.mysql.wire.partial import partial_rows
 from penstock.sources.mysql.wire.reader import Reader
-from penstock.sources.mysql.wire.rows import Row, Rows
 from penstock.sources.mysql.wire.statements import Kind, Statement
+from penstock.sources.mysql.wire.transactions import Transactions
 
-MOST_HELD: Final = 64 << 20
-"""Bytes of an XA transaction that is neither committed nor rolled back."""
 _OBJECT: Final = 48
 """Bytes that a value takes beside those of the log, which are few: budgets are there for memory."""
 _STATEMENT_END: Final = 1
@@ -97,15 +82,6 @@ _WITHOUT_ROWS: Final = frozenset(
 )
 
 
-class _Held:
-    """An XA transaction that is prepared, or being so: its events, and before rows their layout."""
-
-    def __init__(self) -> None:
-        self.gtids: list[str] = []
-        self.events: list[Event | Layout] = []
-        self.size = 0
-
-
 class Decoder:
     """Turns a session's events into batches of the stream ``main``.
 
@@ -124,7 +100,6 @@ class Decoder:
 
     Attributes
     ----------
-    file, position: the place in the log.
     notices: what a person should know, in words; whoever feeds the decoder takes them out.
     """
 
@@ -141,30 +116,22 @@ class Decoder:
         checksums: bool = False,
         hidden: Hidden | None = None,
     ) -> None:
-        self.file = ""
-        self.position = 0
         self.notices: deque[str] = deque()
-        self._gtids = gtids.copy()
-        self._checkpoint = checkpoint
-        self._facts = dict(source)
         self._max_bytes = max_bytes
         self._checksums = checksums
         self._layouts = Layouts(wanted, known, projection_of, hidden)
+        self._log = Transactions(gtids, checkpoint, source, self._layouts)
         self._tables: dict[int, Layout] = {}  # of this statement
-        self._assembly = Assembly(MAIN, lambda _: self._checkpoint_now())
-        self._committed = 0
-        self._read: list[str] = []  # transactions that wait for an earlier one
-        self._safe_place = ("", 0)
 
-        self._gtid: Gtid | None = None
-        self._origin: Origin | None = None
-        self._explicit = False  # whether the transaction ends by an event of its own
-        self._begun = False
-        self._ordinal = 0
-        self._since_savepoint: dict[str, int] = {}
-        self._counts: defaultdict[str, int] = defaultdict(int)
-        self._xa: str | None = None  # the XA transaction whose rows come now
-        self._held: dict[str, _Held] = {}
+    @property
+    def file(self) -> str:
+        """The file of the log that is being read."""
+        return self._log.file
+
+    @property
+    def position(self) -> int:
+        """The place in it."""
+        return self._log.position
 
     @property
     def shapes(self) -> deque[Table]:
@@ -174,12 +141,12 @@ class Decoder:
     @property
     def in_transaction(self) -> bool:
         """Whether the last event left a transaction open."""
-        return self._gtid is not None
+        return self._log.is_open
 
     @property
     def prepared(self) -> int:
         """How many XA transactions are neither committed nor rolled back."""
-        return len(self._held)
+        return self._log.prepared
 
     def feed(self, events: Iterable[bytes]) -> Iterator[Batch]:
         """Decode whole events in the order of the log; batches as soon as they are full, the rest
@@ -196,23 +163,17 @@ class Decoder:
 
         The decoder is of no use then: begin a new session at the last checkpoint.
         """
-        assembly, enough = self._assembly, self._max_bytes
+        assembly, enough = self._log.assembly, self._max_bytes
         for event in events:
             for inner in self._frame(event):
                 self._event(*inner)
-                if assembly.size >= enough and self._xa is None:
+                if assembly.size >= enough and not self._log.in_xa:
                     assembly.cut(enough)
                     yield from assembly.take()
         assembly.close_sealed()
-        if self._waits and self._gtid is None:
+        if self._log.waits and not self._log.is_open:
             assembly.close_all()
         yield from assembly.take()
-
-    @property
-    def _waits(self) -> bool:
-        """Whether no checkpoint can be made before a prepared transaction ends: positions of
-        MariaDB cannot leave one out."""
-        return bool(self._held) and not self._gtids.gaps
 
     # -- framing
 
@@ -234,10 +195,10 @@ class Decoder:
                     raise ProtocolError("a compressed transaction in another", offset=0)
                 yield inner_head, Reader(inner, HEADER)
             if head.end:
-                self.position = head.end
+                self._log.position = head.end
             return
         if head.end and head.type not in (_T.ROTATE, _T.HEARTBEAT, _T.HEARTBEAT_V2):
-            self.position = head.end
+            self._log.position = head.end
         yield head, reader
 
     def _event(self, head: Header, reader: Reader) -> None:
@@ -254,9 +215,9 @@ class Decoder:
         elif kind == _T.MARIADB_GTID:
             gtid = Gtid.parse_mariadb(reader, head.server_id)
             self._begin(gtid, head)
-            self._explicit = not gtid.standalone
+            self._log.explicit = not gtid.standalone
             if gtid.prepares:
-                self._start_xa(gtid.prepares)
+                self._log.start_xa(gtid.prepares)
         elif kind == _T.QUERY:
             self._query(Query.parse(reader), head)
         elif kind == _T.QUERY_COMPRESSED:
@@ -265,130 +226,61 @@ class Decoder:
             statement = text.decode("utf-8", "surrogateescape")
             self._query(query._replace(statement=statement), head)
         elif kind == _T.XID:
-            self._open("a commit")
-            self._commit()
+            self._log.open("a commit")
+            self._log.commit()
         elif kind == _T.XA_PREPARE:
-            self._prepare(XaPrepare.parse(reader))
+            self._log.prepare(XaPrepare.parse(reader))
         elif kind == _T.ROTATE:
             rotate = Rotate.parse(reader)
-            self.file, self.position = rotate.file, rotate.position
+            self._log.file, self._log.position = rotate.file, rotate.position
         elif kind in (_T.HEARTBEAT, _T.HEARTBEAT_V2):
             self._heartbeat(kind, reader, head)
         elif kind == _T.INCIDENT:
             incident = Incident.parse(reader)
             raise GapError(
-                f"the server lost events before {self._place()}: {incident.message or 'no reason'}",
+                f"the server lost events before {self._log.place}: "
+                f"{incident.message or 'no reason'}",
                 hint="a new snapshot is the only way to know what its tables hold",
             )
         elif kind == _T.START_ENCRYPTION:
             raise ProtocolError("an encrypted log, which a server opens for its readers", offset=4)
         elif kind not in _WITHOUT_ROWS and not head.flags & IGNORABLE:
             raise ProtocolError(
-                f"an event of type {kind} at {self._place()} may carry rows, and is not known",
+                f"an event of type {kind} at {self._log.place} may carry rows, and is not known",
                 offset=4,
                 hint="nothing was skipped; a newer penstock may know it",
             )
 
-    def _place(self) -> str:
-        return f"{self.file or '?'}/{self.position}"
-
-    # -- transactions
-
     def _begin(self, gtid: Gtid, head: Header) -> None:
-        if self._gtid is not None:
-            raise ProtocolError(
-                f"a transaction begins at {self._place()} inside {self._name()}", offset=HEADER
-            )
-        self._gtid = gtid
-        self._explicit = False
-        self._ordinal = 0
-        self._set_origin(gtid, head)
-
-    def _set_origin(self, gtid: Gtid, head: Header) -> None:
-        committed = gtid.committed_us or head.timestamp * 1_000_000
-        name = gtid.text or f"{self.file}/{self.position}"
-        facts = {**self._facts, "server_id": head.server_id}
-        if gtid.text:
-            facts["gtid"] = gtid.text
-        self._origin = Origin(name, Transaction(name, committed), None, facts)
-
-    def _open(self, what: str) -> Origin:
-        if self._gtid is None or self._origin is None:
-            raise ProtocolError(f"{what} outside a transaction at {self._place()}", offset=HEADER)
-        return self._origin
-
-    def _name(self) -> str:
-        return self._origin.mark if self._origin is not None else "no transaction"
-
-    def _commit(self) -> None:
-        """The transaction has ended, and is in the log with all that it did."""
-        assembly = self._assembly
-        if self._begun:
-            assembly.events.append(TransactionEnd(self._open("a commit"), dict(self._counts)))
-        self._done([self._gtid.text] if self._gtid is not None else [])
-
-    def _done(self, gtids: Iterable[str]) -> None:
-        """Transactions have been read; those that wait for a prepared one are as parts of it."""
-        self._read += filter(None, gtids)
-        self._leave()
-        if self._waits:
-            return
-        for gtid in self._read:
-            self._gtids.add(gtid)
-        self._read.clear()
-        self._committed += 1
-        self._safe_place = (self.file, self.position)
-        self._assembly.advance(self._committed)
-        self._assembly.seal()
-
-    def _leave(self) -> None:
-        self._gtid = self._origin = None
-        self._begun = self._explicit = False
+        self._log.begin(gtid, head)
         self._tables.clear()
-        self._since_savepoint.clear()
-
-    def _checkpoint_now(self) -> Checkpoint:
-        return self._checkpoint(self._gtids, *self._safe_place)
-
-    def _wanted_event(self) -> None:
-        """Announce the transaction before its first event."""
-        if not self._begun:
-            self._begun = True
-            self._counts = defaultdict(int)
-            self._add(TransactionBegin(self._open("a row")))
-
-    def _add(self, event: Event) -> None:
-        if self._xa is None:
-            self._assembly.events.append(event)
-        else:
-            self._held[self._xa].events.append(event)
 
     # -- statements
 
     def _query(self, query: Query, head: Header) -> None:
-        if self._gtid is None:  # a log without GTIDs
+        if not self._log.is_open:  # a log without GTIDs
             self._begin(Gtid(""), head)
         statement = statements.parse(query.statement)
         kind = statement.kind
         if kind is Kind.BEGIN:
-            self._explicit = True
+            self._log.explicit = True
         elif kind is Kind.COMMIT:
-            self._commit()
+            self._log.commit()
             return
         elif kind is Kind.ROLLBACK:
-            self._rollback()
+            self._log.roll_back()
             return
         elif kind is Kind.SAVEPOINT:
-            self._since_savepoint[statement.subject] = self._ordinal
+            self._log.savepoint(statement.subject)
         elif kind is Kind.ROLLBACK_TO:
-            self._rollback_to(statement.subject)
+            self._log.roll_back_to(statement.subject)
         elif kind is Kind.XA_START:
-            self._explicit = True
-            self._start_xa(statement.subject)
+            self._log.explicit = True
+            self._log.start_xa(statement.subject)
         elif kind is Kind.XA_END:
             pass
         elif kind in (Kind.XA_COMMIT, Kind.XA_ROLLBACK):
-            self._resolve(statement.subject, committed=kind is Kind.XA_COMMIT)
+            self._log.resolve(statement.subject, committed=kind is Kind.XA_COMMIT)
             return
         elif kind is Kind.TRUNCATE:
             self._truncate(query, statement)
@@ -396,28 +288,11 @@ class Decoder:
             self._refuse_unseen(query, statement)
         elif kind is Kind.EMPTIES and (tables := self._concerned(query, statement)):
             self.notices.append(
-                f"{', '.join(tables)}: a change of partitions in {self._name()} removed or "
+                f"{', '.join(tables)}: a change of partitions in {self._log.name} removed or "
                 "replaced rows, which the log does not show"
             )
-        if not self._explicit:
-            self._commit()
-
-    def _rollback(self) -> None:
-        if self._begun:
-            raise GapError(
-                f"{self._name()} wrote rows and was rolled back: which of them stayed, those of "
-                "tables without transactions, the log does not tell",
-                hint="do not mix engines in a transaction; a new snapshot shows what is there",
-            )
-        self._commit()
-
-    def _rollback_to(self, savepoint: str) -> None:
-        if self._ordinal != self._since_savepoint.get(savepoint, 0):
-            raise GapError(
-                f"{self._name()} was rolled back to a savepoint after it had written to a table "
-                "without transactions: which rows stayed the log does not tell",
-                hint="do not mix engines in a transaction; a new snapshot shows what is there",
-            )
+        if not self._log.explicit:
+            self._log.commit()
 
     def _concerned(self, query: Query, statement: Statement) -> list[str]:
         named = ((schema or query.database, name) for schema, name in statement.tables)
@@ -435,7 +310,7 @@ class Decoder:
         """
         if tables := self._concerned(query, statement):
             raise GapError(
-                f"{self._name()} at {self._place()} has a statement instead of its rows: "
+                f"{self._log.name} at {self._log.place} has a statement instead of its rows: "
                 f"{query.statement.strip()[:200]!r} may concern {', '.join(tables[:3])}",
                 hint="some session has binlog_format other than ROW; a new snapshot shows what "
                 "it wrote",
@@ -451,67 +326,15 @@ class Decoder:
             table = last.shown if last is not None else None
             if table is None:
                 table = self._layouts.known(schema, name) or Table(schema, name, ())
-            self._wanted_event()
-            self._add(Change("truncate", table, self._open("TRUNCATE"), self._ordinal))
-            self._counts[table.text] += 1
-            self._ordinal += 1
-
-    # -- XA
-
-    def _start_xa(self, xid: str) -> None:
-        if self._xa is not None or xid in self._held:
-            raise ProtocolError(f"the XA transaction {xid} begins again", offset=HEADER)
-        self._xa = xid
-        self._held[xid] = _Held()
-
-    def _prepare(self, prepare: XaPrepare) -> None:
-        """The rows of an XA transaction are known, but not yet how it ends."""
-        self._open("XA PREPARE")
-        if self._xa != prepare.xid:
-            raise ProtocolError(f"XA PREPARE of {prepare.xid} inside {self._xa}", offset=HEADER)
-        if prepare.committed:
-            self._resolve(prepare.xid, committed=True)
-            return
-        held = self._held[prepare.xid]
-        gtid = self._gtid.text if self._gtid is not None else ""
-        if self._gtids.gaps:
-            held.gtids.append(gtid)
-        elif gtid:
-            self._read.append(gtid)
-        if self._begun:
-            held.events.append(TransactionEnd(self._open("XA"), dict(self._counts)))
-        self._xa = None
-        self._leave()
-
-    def _resolve(self, xid: str, *, committed: bool) -> None:
-        """An XA transaction ends. Its rows bear the name of its prepare: they came with that."""
-        gtid = self._gtid.text if self._gtid is not None else ""
-        held = self._held.pop(xid, None)
-        self._xa = None
-        if held is None:
-            if committed:
-                raise GapError(
-                    f"{self._name()} commits the XA transaction {xid}, which was prepared before "
-                    "this log began for us",
-                    hint="a new snapshot shows what it wrote",
-                )
-            self._done([gtid])
-            return
-        if committed:
-            if held.events and not isinstance(held.events[-1], TransactionEnd):
-                held.events.append(TransactionEnd(self._open("XA"), dict(self._counts)))
-            for event in held.events:
-                if isinstance(event, Layout):
-                    self._tell(event)
-                else:
-                    self._assembly.events.append(event)
-            self._assembly.size += held.size
-        self._done([*held.gtids, gtid])
+            log = self._log
+            log.announce()
+            change = Change("truncate", table, log.open("TRUNCATE"), log.ordinal)
+            log.add(table.text, [change], 0)
 
     # -- rows
 
     def _table_map(self, reader: Reader) -> None:
-        self._open("a table")
+        self._log.open("a table")
         number = reader.integer(6)
         reader.take(2)
         offset = reader.at
@@ -519,7 +342,7 @@ class Decoder:
 
     def _rows(self, kind: int, reader: Reader) -> None:
         operation, second, compressed = _ROWS[kind]
-        origin = self._open("a row")
+        origin = self._log.open("a row")
         number, flags = reader.integer(6), reader.integer(2)
         if second:
             extra = reader.integer(2)
@@ -532,7 +355,7 @@ class Decoder:
         layout = self._tables.get(number)
         if layout is None:
             raise ProtocolError(
-                f"rows at {self._place()} of table {number}, which was not described",
+                f"rows at {self._log.place} of table {number}, which was not described",
                 offset=HEADER,
             )
         if layout.table is not None:
@@ -553,65 +376,15 @@ class Decoder:
             else:
                 rows = layout.reader(*images)(reader.data, reader.at, reader.end)
             if rows:
-                self._announce(layout)
-                self._changes(operation, layout, origin, rows, images)
-                self._grow(max(size, reader.end) + _OBJECT * len(rows) * width)
+                self._log.announce(layout)
+                assert layout.shown is not None
+                self._log.add(
+                    layout.shown.text,
+                    changes(operation, layout, origin, self._log.ordinal, rows, images[0]),
+                    max(size, reader.end) + _OBJECT * len(rows) * width,
+                )
         if flags & _STATEMENT_END:
             self._tables.clear()
-
-    def _announce(self, layout: Layout) -> None:
-        if self._xa is None:
-            self._tell(layout)
-        else:
-            self._held[self._xa].events.append(layout)
-        self._wanted_event()
-
-    def _tell(self, layout: Layout) -> None:
-        """Tell the table's shape where it is news, in a batch that begins with it."""
-        news = self._layouts.news(layout)
-        if news is not None:
-            self._assembly.close_all()
-            self._assembly.events.append(news)
-
-    def _grow(self, size: int) -> None:
-        if self._xa is None:
-            self._assembly.size += size
-            return
-        held = self._held[self._xa]
-        held.size += size
-        if held.size > MOST_HELD:
-            raise SourceError(
-                f"the XA transaction {self._xa} has more than {MOST_HELD >> 20} MiB of rows, which "
-                "must be held until it ends",
-                hint="commit it in parts; nothing was skipped",
-            )
-
-    def _changes(
-        self, operation: Operation, layout: Layout, origin: Origin, rows: Rows, images: list[bytes]
-    ) -> None:
-        table, projection, ordinal = layout.shown, layout.projection, self._ordinal
-        assert table is not None
-        events: list[Any] = (
-            self._assembly.events if self._xa is None else self._held[self._xa].events
-        )
-        first = layout.image(images[0])
-        if operation == "insert":
-            if not first.whole:
-                raise _incomplete(table, "an insert", origin)
-            if projection is not None:
-                rows = [projection.values(row) for row in rows]
-            for row in rows:
-                events.append(Change("insert", table, origin, ordinal, None, row))
-                ordinal += 1
-        else:
-            make = _deleted if operation == "delete" else _updated
-            step = len(images)
-            for i in range(0, len(rows), step):
-                change = make(layout, origin, ordinal, rows[i : i + step], first.whole)
-                events.append(change)
-                ordinal += 1
-        self._counts[table.text] += ordinal - self._ordinal
-        self._ordinal = ordinal
 
     def _heartbeat(self, kind: int, reader: Reader, head: Header) -> None:
         beat = (
@@ -619,63 +392,5 @@ class Decoder:
             if kind == _T.HEARTBEAT_V2
             else Heartbeat.parse(reader, head.end)
         )
-        self.file, self.position = beat.file or self.file, beat.position
-
-
-def _deleted(layout: Layout, origin: Origin, ordinal: int, rows: Rows, complete: bool) -> Change:
-    table = layout.shown
-    assert table is not None
-    before = rows[0]
-    key = _key(layout, before)
-    if not complete and key is None:
-        raise _incomplete(table, "a delete", origin)
-    if complete:
-        return Change("delete", table, origin, ordinal, _projected(layout, before))
-    return Change("delete", table, origin, ordinal, key=_projected_key(layout, key))
-
-
-def _updated(layout: Layout, origin: Origin, ordinal: int, rows: Rows, complete: bool) -> Change:
-    """An update; columns that one image leaves out are taken from the other, where they are."""
-    table = layout.shown
-    assert table is not None
-    before, after = rows
-    if UNCHANGED in after:
-        after = [old if new is UNCHANGED else new for old, new in zip(before, after, strict=True)]
-    old_key, new_key = _key(layout, before), _key(layout, after)
-    if layout.mapped.key and new_key is None:
-        raise _incomplete(table, "an update", origin)
-    return Change(
-        "update",
-        table,
-        origin,
-        ordinal,
-        _projected(layout, before) if complete else None,
-        _projected(layout, after),
-        None,
-        _projected_key(layout, old_key) if old_key != new_key else None,
-    )
-
-
-def _key(layout: Layout, row: Row) -> Row | None:
-    """The key's values; None where there is no key, or not all of it is there."""
-    key = [row[i] for i in layout.mapped.key]
-    return None if not key or UNCHANGED in key else key
-
-
-def _projected(layout: Layout, row: Row) -> Row:
-    return row if layout.projection is None else layout.projection.values(row)
-
-
-def _projected_key(layout: Layout, key: Row | None) -> Row | None:
-    if key is None or layout.projection is None:
-        return key
-    return layout.projection.key_values(key)
-
-
-def _incomplete(table: Table, what: str, origin: Origin) -> GapError:
-    return GapError(
-        f"{origin.mark} has {what} in {table.text} without all of its columns",
-        hint="some session has binlog_row_image other than FULL; a new snapshot shows what it "
-        "wrote",
-        table=table.text,
-    )
+        self._log.file = beat.file or self._log.file
+        self._log.position = beat.position
