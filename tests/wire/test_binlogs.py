@@ -15,6 +15,7 @@ from penstock.formats.change import ChangeFormat
 from penstock.formats.row import RowFormat
 from penstock.model import Change, SchemaChange, Table, TransactionBegin, TransactionEnd
 from penstock.sources.mysql.position import covers
+from penstock.sources.mysql.wire.events import MAGIC, EventType, header
 from tests.support.binlog import changes, decode, events, make_decoder, replay, shown, six_digits
 from tools.capture_binlog import BINLOGS, DATABASE, Recorded, load
 from tools.mysql import FLAVORS, Flavor
@@ -80,6 +81,21 @@ def test_each_change_has_one_id_and_stands_in_its_transaction(flavor: Flavor) ->
                 assert event.ordinal == ordinal
                 ordinal += 1
         assert batch.checkpoint is None or open_ is None
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_change_tells_where_its_transaction_stands_in_the_log(flavor: Flavor) -> None:
+    begins = (EventType.GTID, EventType.GTID_TAGGED, EventType.MARIADB_GTID)
+    files = recorded(flavor).files
+    decoder, named = make_decoder(flavor, wanted=captured), {"": files[0]}
+    for file, following in zip(files, [*files[1:], b""], strict=True):
+        for change in changes(decode(decoder, events(file))):
+            facts = change.origin.source
+            begin = header(next(events(MAGIC + named[facts["file"]][facts["pos"] :])))
+            assert begin.type in begins
+            assert begin.server_id == facts["server_id"]
+            assert flavor == "mariadb" or facts["thread"]
+        named[decoder.file] = following
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)

@@ -260,6 +260,7 @@ class Decoder:
     def _query(self, query: Query, head: Header) -> None:
         if not self._log.is_open:  # a log without GTIDs
             self._begin(Gtid(""), head)
+        self._log.ran_in(query.thread)
         statement = statements.parse(query.statement)
         kind = statement.kind
         if kind is Kind.BEGIN:

@@ -234,19 +234,22 @@ def _named(source: str, number: int, reader: Reader) -> str:
 
 
 class Query(NamedTuple):
-    """A statement, with the database that its names are in by default."""
+    """A statement, with the database that its names are in by default, and the number of the
+    session that it ran in."""
 
     database: str
     statement: str
+    thread: int
 
     @classmethod
     def parse(cls, reader: Reader) -> Query:
-        reader.take(8)
+        thread = reader.integer(4)
+        reader.take(4)
         database, _, status = reader.byte(), reader.integer(2), reader.integer(2)
         reader.take(status)
         name = reader.take(database)
         reader.take(1)
-        return cls(_text(name), _text(reader.rest()))
+        return cls(_text(name), _text(reader.rest()), thread)
 
 
 def _text(raw: bytes) -> str:

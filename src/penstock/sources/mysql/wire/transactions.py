@@ -78,6 +78,7 @@ class Transactions:
 
         self._gtid: Gtid | None = None
         self._origin: Origin | None = None
+        self._source: dict[str, Any] = {}  # of that origin
         self._begun = False
         self._since_savepoint: dict[str, int] = {}
         self._counts: defaultdict[str, int] = defaultdict(int)
@@ -128,10 +129,16 @@ class Transactions:
         self.ordinal = 0
         committed = gtid.committed_us or head.timestamp * 1_000_000
         name = gtid.text or f"{self.file}/{self.position}"
-        facts = {**self._facts, "server_id": head.server_id}
+        place = {"file": self.file, "pos": self.position - head.size}  # where it begins
+        facts = {**self._facts, "server_id": head.server_id, **place}
         if gtid.text:
             facts["gtid"] = gtid.text
+        self._source = facts
         self._origin = Origin(name, Transaction(name, committed), None, facts)
+
+    def ran_in(self, thread: int) -> None:
+        """The open transaction is that of a session of the server."""
+        self._source.setdefault("thread", thread)
 
     def open(self, what: str) -> Origin:
         """The open transaction, for what is of one. Raises ProtocolError where none is open."""
