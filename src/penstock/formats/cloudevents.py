@@ -72,7 +72,9 @@ class CloudEventsConverter(JsonConverter):
         envelope = value.value
         source, transaction = envelope["source"], envelope["transaction"] or {}
         connector = source["connector"]
-        rows = Data(self._data.of(value.schema), {side: envelope[side] for side in _SIDES})
+        rows = Data(
+            self._data.of(value.schema, connector), {side: envelope[side] for side in _SIDES}
+        )
         data = self.json(rows)
         assert data is not None
         event: dict[str, Any] = {
@@ -91,9 +93,9 @@ class CloudEventsConverter(JsonConverter):
         return orjson.dumps(event)[:-1] + b',"data":' + data + b"}"
 
 
-def _data_schema(envelope: Schema) -> Schema:
+def _data_schema(envelope: Schema, connector: str) -> Schema:
     fields = [field for field in envelope["fields"] if field["field"] in _SIDES]
-    name = "io.debezium.connector.postgresql.Data"
+    name = f"io.debezium.connector.{connector}.Data"
     return {"type": "struct", "fields": fields, "optional": False, "name": name}
 
 

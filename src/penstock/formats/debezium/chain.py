@@ -179,6 +179,12 @@ def is_envelope(data: Data | None) -> bool:
     return data is not None and str(data.schema.get("name", "")).endswith(".Envelope")
 
 
+def table_of(source: Mapping[str, Any]) -> str:
+    """The table that an envelope's ``source`` names; of connectors without schemas with its
+    database."""
+    return f"{source.get('schema', source['db'])}.{source['table']}"
+
+
 def field_of(schema: Schema, name: str) -> Schema | None:
     """A struct's field."""
     return next((field for field in schema["fields"] if field["field"] == name), None)

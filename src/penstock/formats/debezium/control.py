@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import orjson
 
 from penstock.formats.debezium import numbers, schema
+from penstock.formats.debezium.connectors import connector_of
 from penstock.formats.debezium.options import ID_HEADER, Debezium, topic_name
 from penstock.formats.debezium.types import Schema
 from penstock.formats.json import NULL, string
@@ -15,7 +16,6 @@ from penstock.model import (
     Message,
     Origin,
     Record,
-    Transaction,
     TransactionBegin,
     TransactionEnd,
 )
@@ -37,12 +37,12 @@ class Control:
         self._mark = ""
         self._counts: Counter[str] = Counter()
 
-    def place(self, mark: str, transaction: Transaction, name: str) -> bytes:
+    def place(self, mark: str, id: str, name: str) -> bytes:
         """The transaction's block of its next record, which is one of the table ``name``."""
         self._enter(mark)
         self._counts[name] += 1
         return b'{"id":%b,"total_order":%d,"data_collection_order":%d}' % (
-            string(_id(transaction, mark)),
+            string(id),
             self._counts.total(),
             self._counts[name],
         )
@@ -82,7 +82,7 @@ class Control:
 
     def _transaction(self, status: str, origin: Origin, counts: Counter[str] | None) -> Record:
         assert origin.transaction is not None
-        name = string(_id(origin.transaction, origin.mark))
+        name = string(connector_of(origin).transaction(origin))
         total, listed = NULL, NULL
         if counts is not None:
             total = b"%d" % counts.total()
@@ -106,9 +106,3 @@ class Control:
 
 def _in(frame: tuple[bytes, bytes], payload: bytes) -> bytes:
     return frame[0] + payload + frame[1]
-
-
-def _id(transaction: Transaction, mark: str) -> str:
-    high, slash, low = mark.partition("/")
-    lsn = int(high, 16) << 32 | int(low, 16) if slash else mark
-    return f"{transaction.id}:{lsn}"

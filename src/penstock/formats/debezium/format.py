@@ -1,9 +1,10 @@
-"""The format ``debezium``: the records that Debezium's connector writes for the same changes.
+"""The format ``debezium``: the records that Debezium's connectors write for the same changes.
 
 An update that changes the key is three records (the old key's delete, its tombstone, and a create
 under the new key), a delete is two. Every record of a change has the change's id in a header.
 ``source.lsn`` is the commit's position, where Debezium has the row's: it grows from transaction to
-transaction, which the row's does not.
+transaction, which the row's does not. ``source.pos`` is where the transaction begins, and
+``source.row`` the change's number in it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ import orjson
 
 from penstock import kernel
 from penstock.formats.debezium.chain import NEW_KEY, OLD_KEY
+from penstock.formats.debezium.connectors import (
+    POSTGRESQL,
+    Block,
+    Connector,
+    connector_of,
+    postgresql_block,
+)
 from penstock.formats.debezium.control import Control
-from penstock.formats.debezium.native import plan_of
+from penstock.formats.debezium.native import Plan, plan_of
 from penstock.formats.debezium.options import ID_HEADER, Debezium
 from penstock.formats.debezium.rows import TableRows
 from penstock.formats.json import NULL, string
@@ -71,14 +79,8 @@ class DebeziumFormat:
         self._now = now
         self._tables: dict[int, TableRows] = {}
         self._skipped = options.skipped_operations
-        self._headers: Mapping[str, str] = {}
-        if options.context_headers:
-            self._headers = {
-                _CONTEXT + "connectorLogicalName": options.topic_prefix,
-                _CONTEXT + "taskId": "0",
-                _CONTEXT + "connectorName": "postgresql",
-                _CONTEXT + "runId": run or str(uuid4()),
-            }
+        self._run = run or str(uuid4())
+        self._headers: dict[str, Mapping[str, str]] = {}  # by connector
         self._product = version("penstock")
         self._control = Control(options) if options.provide_transaction_metadata else None
         self._messages = Control(options)
@@ -90,17 +92,40 @@ class DebeziumFormat:
         """The native kernel's encoder; None where that has none for these options."""
         if self._encoder is None and self._control is None:
             self._encoder = kernel.native().Debezium(
-                plan=lambda table: plan_of(self._rows(table)),
+                plan=self._plan,
                 other=self._one,
                 now=self._now,
                 source=b',"source":{"version":%b,"connector":"postgresql","name":%b,"ts_ms":'
                 % (string(self._product), string(self.options.topic_prefix)),
-                headers=dict(self._headers),
+                headers=dict(self._headers_of(POSTGRESQL)),
                 tombstones=self.options.tombstones_on_delete,
                 skipped="".join(self._skipped),
                 names=(ID_HEADER, NEW_KEY, OLD_KEY),
             )
         return self._encoder
+
+    def _plan(self, table: Table) -> Plan | None:
+        """What the native encoder is told of a table; None of those that are not PostgreSQL's."""
+        if not all(column.type.oid for column in table.columns):
+            return None
+        return plan_of(self._rows(table, POSTGRESQL))
+
+    def _headers_of(self, connector: Connector) -> Mapping[str, str]:
+        """The headers that all records of changes have."""
+        headers = self._headers.get(connector.name)
+        if headers is None:
+            headers = self._headers[connector.name] = self._context(connector)
+        return headers
+
+    def _context(self, connector: Connector) -> Mapping[str, str]:
+        if not self.options.context_headers:
+            return {}
+        return {
+            _CONTEXT + "connectorLogicalName": self.options.topic_prefix,
+            _CONTEXT + "taskId": "0",
+            _CONTEXT + "connectorName": connector.name,
+            _CONTEXT + "runId": self._run,
+        }
 
     def records(self, batch: Batch) -> Iterator[Record]:
         """The records of a batch's events, in order."""
@@ -136,16 +161,20 @@ class DebeziumFormat:
             if event.origin is not origin or event.definition is not table:
                 origin, table = event.origin, event.definition
                 self._database = origin.source.get("database", self._database)
-                rows = self._rows(table)
+                rows = self._rows(table, connector_of(origin))
                 prefix = f"{origin.mark}:"
-                source = self._source(origin, rows, now)
+                numbered = rows.connector.numbered
+                shared = self._headers_of(rows.connector)
+                source = told = self._source(origin, rows, now)
             if operation == "read":
                 source = self._source(origin, rows, now, marker or self._marker(events, i))
+            elif numbered:
+                source = told.replace(_ROW, b'"row":%d' % event.ordinal, 1)
             end = ends[code]
             id = f"{prefix}{event.ordinal}"
             if event.part or event.own_id:
                 id = event.id
-            headers = {**self._headers, **event.headers, ID_HEADER: id}
+            headers = {**shared, **event.headers, ID_HEADER: id}
             topic = event.route or rows.topic
             after = event.values_after
             if (
@@ -229,25 +258,20 @@ class DebeziumFormat:
         """The transaction's block of the next record."""
         if self._control is None or origin.transaction is None:
             return NULL
-        name = f"{table.schema}.{table.name}"
-        return self._control.place(origin.mark, origin.transaction, name)
+        id = connector_of(origin).transaction(origin)
+        return self._control.place(origin.mark, id, f"{table.schema}.{table.name}")
 
     def _other(self, event: Event, now: int) -> Iterator[Record]:
         if isinstance(event, Message):
-            origin, transaction = event.mark.transaction, event.transaction
-            source = self._source_of(
-                {
-                    "db": self._database,
-                    "schema": "",
-                    "table": "",
-                    "txId": int(transaction.id) if transaction is not None else None,
-                    "lsn": _position(origin),
-                },
-                now // 1000 if transaction is None else transaction.committed_us,
-            )
+            mark, transaction = event.mark.transaction, event.transaction
+            number = int(transaction.id) if transaction is not None else None
+            block = postgresql_block(self._database, "", "", number, mark, "false")
+            micros = now // 1000 if transaction is None else transaction.committed_us
+            source = self._source_of(POSTGRESQL, block, micros)
             place = NULL
             if self._control is not None and transaction is not None:
-                place = self._control.place(origin, transaction, "")
+                id = POSTGRESQL.transaction(Origin(mark, transaction))
+                place = self._control.place(mark, id, "")
             yield self._messages.message(event, source, place, now, {ID_HEADER: event.id})
         elif isinstance(event, TransactionBegin):
             self._database = event.origin.source.get("database", self._database)
@@ -269,49 +293,36 @@ class DebeziumFormat:
             return "last_in_data_collection"
         return "first_in_data_collection" if isinstance(before, SnapshotBegin) else "true"
 
-    def _rows(self, table: Table) -> TableRows:
+    def _rows(self, table: Table, connector: Connector) -> TableRows:
         """The compiled table; kept with the table itself, so its ``id`` stays its own."""
         rows = self._tables.get(id(table))
         if rows is None:
-            rows = self._tables[id(table)] = TableRows(table, self.options)
+            rows = self._tables[id(table)] = TableRows(table, self.options, connector)
         return rows
 
     def _source(self, origin: Origin, rows: TableRows, now: int, snapshot: str = "false") -> bytes:
         """From the end of the row to the transaction's block."""
         transaction = origin.transaction
-        facts = {
-            "db": origin.source.get("database", ""),
-            "schema": rows.table.schema,
-            "table": rows.table.name,
-            "txId": _number(transaction.id) if transaction is not None else None,
-            "lsn": _position(origin.source.get("lsn", "")),
-        }
+        block = rows.connector.block(origin, rows.table, snapshot)
         micros = now // 1000 if transaction is None else transaction.committed_us
-        return b',"source":%b,"transaction":' % self._source_of(facts, micros, snapshot)
+        source = self._source_of(rows.connector, block, micros, snapshot)
+        return b',"source":%b,"transaction":' % source
 
-    def _source_of(self, facts: Mapping[str, Any], micros: int, snapshot: str = "false") -> bytes:
-        lsn = facts["lsn"]
-        sequence = None
-        if lsn is not None:
-            sequence = orjson.dumps([None if snapshot != "false" else str(lsn), str(lsn)]).decode()
+    def _source_of(
+        self, connector: Connector, block: Block, micros: int, snapshot: str = "false"
+    ) -> bytes:
         return orjson.dumps(
             {
                 "version": self._product,
-                "connector": "postgresql",
+                "connector": connector.name,
                 "name": self.options.topic_prefix,
                 "ts_ms": micros // 1000,
                 "snapshot": snapshot,
-                "db": facts["db"],
-                "sequence": sequence,
+                "db": block.db,
+                "sequence": block.sequence,
                 "ts_us": micros,
                 "ts_ns": micros * 1000,
-                "schema": facts["schema"],
-                "table": facts["table"],
-                "txId": facts["txId"],
-                "lsn": lsn,
-                "xmin": None,
-                "origin": None,
-                "origin_lsn": None,
+                **block.rest,
             }
         )
 
@@ -328,6 +339,7 @@ def _old(change: Change[Any], rows: TableRows) -> tuple[Any, Callable[[], bytes]
 
 
 _AFTER: Final = b'{"before":null,"after":'
+_ROW: Final = b'"row":0'  # no text before it in the block can hold bare quotes
 
 
 def _processed(now: int) -> dict[str, bytes]:
@@ -337,13 +349,3 @@ def _processed(now: int) -> dict[str, bytes]:
         % (code.encode(), now // 1_000_000, now // 1000, now)
         for code in ("c", "u", "d", "t", "r")
     }
-
-
-def _position(lsn: str) -> int | None:
-    """A log position as a number; None for what is none."""
-    high, slash, low = lsn.partition("/")
-    return int(high, 16) << 32 | int(low, 16) if slash else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None

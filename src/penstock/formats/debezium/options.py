@@ -31,6 +31,7 @@ TimeMode = Literal[
 ]
 BinaryMode = Literal["bytes", "base64", "base64-url-safe", "hex"]
 IntervalMode = Literal["numeric", "string"]
+BigintUnsignedMode = Literal["long", "precise"]
 HstoreMode = Literal["json", "map"]
 Skipped = Literal["c", "u", "d", "t"]
 
@@ -40,7 +41,7 @@ ID_HEADER: Final = "penstock.id"
 
 
 class Debezium(Component):
-    """What Debezium's PostgreSQL connector writes, without Debezium.
+    """What Debezium's connectors for PostgreSQL, MySQL and MariaDB write, without Debezium.
 
     Parameters
     ----------
@@ -51,7 +52,8 @@ class Debezium(Component):
         that converter does; False keeps the null.
     decimal_handling_mode, time_precision_mode, binary_handling_mode, interval_handling_mode,
     hstore_handling_mode, money_fraction_digits, unavailable_value_placeholder,
-    include_unknown_datatypes: as the connector's.
+    include_unknown_datatypes, bigint_unsigned_handling_mode, enable_time_adjuster: as the
+        connector's.
     tombstones_on_delete: a delete is followed by a record without a value, for compaction.
     skipped_operations: changes of which no records are made.
     message_key_columns: for tables (patterns such as ``public.*``), the columns of their key.
@@ -81,6 +83,8 @@ class Debezium(Component):
     money_fraction_digits: int = Field(default=2, ge=0)
     unavailable_value_placeholder: str = "__debezium_unavailable_value"
     include_unknown_datatypes: bool = False
+    bigint_unsigned_handling_mode: BigintUnsignedMode = "long"
+    enable_time_adjuster: bool = True
     tombstones_on_delete: bool = True
     skipped_operations: frozenset[Skipped] = frozenset({"t"})
     message_key_columns: Mapping[str, tuple[str, ...]] = {}

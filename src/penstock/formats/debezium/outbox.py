@@ -18,6 +18,7 @@ from penstock.formats.debezium.chain import (
     bare,
     field_of,
     is_envelope,
+    table_of,
 )
 from penstock.formats.debezium.expansion import EmptyArrayBehavior, Expansion, NullBehavior
 from penstock.formats.debezium.javaregex import JavaRegex
@@ -139,7 +140,7 @@ class OutboxStep:
         return None
 
     def _is_outbox(self, source: dict[str, Any]) -> bool:
-        table = f"{source['schema']}.{source['table']}"
+        table = table_of(source)
         found = self._outboxes.get(table)
         if found is None:
             found = any(fnmatchcase(table, pattern) for pattern in self._options.tables)
@@ -148,7 +149,7 @@ class OutboxStep:
 
     def _refuse(self, source: dict[str, Any]) -> None:
         behavior = self._options.table_op_invalid_behavior
-        table = f"{source['schema']}.{source['table']}"
+        table = table_of(source)
         if behavior == "fatal":
             raise DecodeError(
                 f"a row of the outbox {table} was updated",

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from penstock.errors import DecodeError, SchemaError
 from penstock.formats.debezium import numbers, schema
-from penstock.formats.debezium.defaults import default
+from penstock.formats.debezium.connectors import Connector
 from penstock.formats.debezium.numbers import Encode
 from penstock.formats.debezium.options import Debezium, topic_name
-from penstock.formats.debezium.types import Mapped, mapped
+from penstock.formats.debezium.types import Mapped
 from penstock.formats.json import IRREGULAR, NULL, string, text
 from penstock.model import UNCHANGED, Column, Raw, Table
 
@@ -29,20 +29,41 @@ _INLINE: Final[dict[Encode, str]] = {
 class _Told:
     """A column that is told, and how."""
 
-    __slots__ = ("column", "default", "head", "index", "mapped", "missing", "null", "optional")
+    __slots__ = (
+        "column",
+        "default",
+        "encode",
+        "head",
+        "index",
+        "mapped",
+        "missing",
+        "null",
+        "optional",
+    )
 
-    def __init__(self, index: int, column: Column, how: Mapped, key: bool, options: Debezium):
+    def __init__(
+        self,
+        index: int,
+        column: Column,
+        how: Mapped,
+        default: bytes | None,
+        key: bool,
+        options: Debezium,
+    ) -> None:
         self.index = index
         self.column = column
         self.mapped = how
         self.optional = column.nullable is not False and not key
-        self.default = default(column, how)
+        self.default = default
         self.head = string(column.name) + b":"
         replaced = options.replace_null_with_default and self.default is not None
         self.null = self.default if replaced and self.default is not None else NULL
         required = how.zero if self.default is None else self.default
         self.missing = self.null if self.optional else required
         """What stands for a value of the old row that the log did not carry."""
+        self.encode = how.encode
+        if how.nulls:
+            self.encode = _filled(how.encode, self.null if self.optional else how.zero)
 
 
 class TableRows:
@@ -50,17 +71,29 @@ class TableRows:
 
     Parameters
     ----------
+    connector: whose records they are.
+
+    Attributes
+    ----------
     topic: where its records go, and the first part of its schemas' names.
     """
 
-    def __init__(self, table: Table, options: Debezium) -> None:
+    def __init__(self, table: Table, options: Debezium, connector: Connector) -> None:
         self.table = table
+        self.connector = connector
         self.topic = topic_name(options.topic_prefix, table.schema, table.name)
         names = _key_names(table, options)
         told = [
-            _Told(i, column, how, column.name in table.key_columns, options)
+            _Told(
+                i,
+                column,
+                how,
+                connector.default(column, how),
+                column.name in table.key_columns,
+                options,
+            )
             for i, column in enumerate(table.columns)
-            if (how := mapped(column.type, options)) is not None
+            if (how := connector.mapped(column.type, options)) is not None
         ]
         by_name = {one.column.name: one for one in told}
         absent = [name for name in names if name not in by_name]
@@ -87,7 +120,9 @@ class TableRows:
             for t in self.told
         ]
         named = {field["field"]: field for field in fields}
-        self.value_head, self.value_tail = schema.wrapped(schema.envelope(self.topic, fields))
+        self.value_head, self.value_tail = schema.wrapped(
+            schema.envelope(self.topic, fields, self.connector.source)
+        )
         key = schema.struct(f"{self.topic}.Key", [named[t.column.name] for t in self.key_told])
         self.key_head, self.key_tail = schema.wrapped(key)
 
@@ -108,7 +143,7 @@ class TableRows:
                 raise DecodeError(
                     f"the log did not repeat {', '.join(unknown)}, part of the key of "
                     f"{self.table.text}",
-                    hint=f"ALTER TABLE {self.table.text} REPLICA IDENTITY FULL",
+                    hint=self.connector.whole.format(table=self.table.text),
                     table=self.table.text,
                 ) from None
             return self._any(self.key_told, values)
@@ -149,17 +184,16 @@ class TableRows:
             raise DecodeError(
                 f"{self.table.text}.{one.column.name}: the log did not repeat the value, and "
                 f"{one.mapped.schema['type']} has no placeholder for that",
-                hint=f"ALTER TABLE {self.table.text} REPLICA IDENTITY FULL",
+                hint=self.connector.whole.format(table=self.table.text),
                 table=self.table.text,
             )
         try:
-            return one.mapped.encode(raw)
+            return one.encode(raw)
         except IRREGULAR as error:
             raise DecodeError(
-                f"{self.table.text}.{one.column.name}: {raw!r:.80} is not as PostgreSQL writes a "
+                f"{self.table.text}.{one.column.name}: {raw!r:.80} is not as the server writes a "
                 f"{one.column.type.sql}: {error}",
-                hint="the session must have datestyle=ISO, intervalstyle=postgres, timezone=UTC, "
-                "bytea_output=hex and lc_monetary=C",
+                hint=f"the session must have {self.connector.written}",
                 table=self.table.text,
             ) from error
 
@@ -169,6 +203,16 @@ def _key_names(table: Table, options: Debezium) -> tuple[str, ...]:
         if fnmatchcase(table.text, pattern):
             return columns
     return table.key_columns or table.unique_columns
+
+
+def _filled(encode: Encode, other: bytes) -> Encode:
+    """An encoder that tells another value in place of null."""
+
+    def filled(raw: bytes) -> bytes:
+        made = encode(raw)
+        return other if made == NULL else made
+
+    return filled
 
 
 def _no_key(values: Sequence[Raw]) -> None:
@@ -186,11 +230,11 @@ def _compile(table: Table, told: Sequence[_Told]) -> Callable[[Sequence[Raw]], b
     pieces: list[str] = []
     for n, one in enumerate(told):
         i = one.index
-        piece = _INLINE.get(one.mapped.encode, "{f}({v})").format(v=f"v{i}", f=f"f{i}")
+        piece = _INLINE.get(one.encode, "{f}({v})").format(v=f"v{i}", f=f"f{i}")
         if one.optional:
             piece = f"n{i} if v{i} is None else {piece}"
         scope[f"h{i}"] = (b"," if n else b"{") + one.head
-        scope[f"f{i}"], scope[f"n{i}"] = one.mapped.encode, one.null
+        scope[f"f{i}"], scope[f"n{i}"] = one.encode, one.null
         pieces += [f"h{i}", f"({piece})"]
     scope["end"] = b"}" if told else b"{}"
     parameters = "".join(f"v{i}," for i in range(len(table.columns)))

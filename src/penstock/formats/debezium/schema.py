@@ -25,26 +25,39 @@ SNAPSHOT: Final = (
     "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"
 )
 
-SOURCE: Final = struct(
-    "io.debezium.connector.postgresql.Source",
+
+def _source(connector: str, fields: Iterable[Schema]) -> Schema:
+    """The block ``source``: what all connectors tell, and what is a connector's own."""
+    return struct(
+        f"io.debezium.connector.{connector}.Source",
+        [
+            field("version", "string"),
+            field("connector", "string"),
+            field("name", "string"),
+            field("ts_ms", "int64"),
+            {
+                "type": "string",
+                "optional": True,
+                "name": "io.debezium.data.Enum",
+                "version": 1,
+                "parameters": {"allowed": SNAPSHOT},
+                "default": "false",
+                "field": "snapshot",
+            },
+            field("db", "string"),
+            field("sequence", "string", optional=True),
+            field("ts_us", "int64", optional=True),
+            field("ts_ns", "int64", optional=True),
+            *fields,
+        ],
+        version=1,
+        field="source",
+    )
+
+
+SOURCE: Final = _source(
+    "postgresql",
     [
-        field("version", "string"),
-        field("connector", "string"),
-        field("name", "string"),
-        field("ts_ms", "int64"),
-        {
-            "type": "string",
-            "optional": True,
-            "name": "io.debezium.data.Enum",
-            "version": 1,
-            "parameters": {"allowed": SNAPSHOT},
-            "default": "false",
-            "field": "snapshot",
-        },
-        field("db", "string"),
-        field("sequence", "string", optional=True),
-        field("ts_us", "int64", optional=True),
-        field("ts_ns", "int64", optional=True),
         field("schema", "string"),
         field("table", "string"),
         field("txId", "int64", optional=True),
@@ -53,9 +66,26 @@ SOURCE: Final = struct(
         field("origin", "string", optional=True),
         field("origin_lsn", "int64", optional=True),
     ],
-    version=1,
-    field="source",
 )
+"""PostgreSQL's."""
+
+
+def binlog_source(connector: str) -> Schema:
+    """MySQL's or MariaDB's."""
+    return _source(
+        connector,
+        [
+            field("table", "string", optional=True),
+            field("server_id", "int64"),
+            field("gtid", "string", optional=True),
+            field("file", "string"),
+            field("pos", "int64"),
+            field("row", "int32"),
+            field("thread", "int64", optional=True),
+            field("query", "string", optional=True),
+        ],
+    )
+
 
 TRANSACTION_BLOCK: Final = {
     **struct(
@@ -128,15 +158,15 @@ def of_column(column: Column, mapped: Mapped, *, optional: bool, default: bytes 
     return schema
 
 
-def envelope(topic: str, row: list[Schema]) -> Schema:
-    """The value's schema of a table's changes."""
+def envelope(topic: str, row: list[Schema], source: Schema) -> Schema:
+    """The value's schema of a table's changes; ``source`` is that of the connector's block."""
     side = {"type": "struct", "fields": row, "optional": True, "name": f"{topic}.Value"}
     return struct(
         f"{topic}.Envelope",
         [
             {**side, "field": "before"},
             {**side, "field": "after"},
-            SOURCE,
+            source,
             TRANSACTION_BLOCK,
             field("op", "string"),
             field("ts_ms", "int64", optional=True),

@@ -63,6 +63,8 @@ class Mapped:
         where the schema has no room for one.
     default: which way :mod:`penstock.formats.debezium.defaults` reads the column's default.
     code: by what name the native kernel knows ``encode``; empty where it has no such encoder.
+    nulls: whether ``encode`` may give null, for a value that is none to Connect: a required column
+        shows the type's zero then.
     """
 
     schema: Schema
@@ -71,6 +73,7 @@ class Mapped:
     unavailable: bytes | None = None
     default: str = ""
     code: str = ""
+    nulls: bool = False
 
 
 def name_of(type: Type) -> str:
@@ -141,7 +144,8 @@ def _float(kind: str) -> Callable[[int, Debezium], Mapped]:
     return lambda modifier, options: made
 
 
-def _decimal_schema(scale: int, precision: int | None = None) -> Schema:
+def decimal_schema(scale: int, precision: int | None = None) -> Schema:
+    """Connect's ``Decimal``."""
     parameters = {"scale": str(scale)}
     if precision is not None:
         parameters["connect.decimal.precision"] = str(precision)
@@ -162,7 +166,7 @@ def _numeric(modifier: int, options: Debezium) -> Mapped:
         return Mapped(schema, numbers.variable_decimal, zero, code="variable")
     precision, scale = (modifier - _SHORT) >> 16, (modifier - _SHORT) & 0x7FF
     # A negative scale is read as Debezium reads it, by its eleven bits: right, if long-winded.
-    schema, encode = _decimal_schema(scale, precision), numbers.decimal(scale)
+    schema, encode = decimal_schema(scale, precision), numbers.decimal(scale)
     return Mapped(schema, encode, b'"AA=="', None, "numeric", f"decimal {scale}")
 
 
@@ -194,7 +198,7 @@ def _money(modifier: int, options: Debezium) -> Mapped:
             b"0.0",
         )
     digits = options.money_fraction_digits
-    schema, encode = _decimal_schema(digits), numbers.money(digits)
+    schema, encode = decimal_schema(digits), numbers.money(digits)
     return Mapped(schema, encode, b'"AA=="', code=f"money {digits}")
 
 
@@ -296,6 +300,11 @@ _SPELL_CODES: Final = {
 
 
 def _bytea(modifier: int, options: Debezium) -> Mapped:
+    return bytes_of(options)
+
+
+def bytes_of(options: Debezium, default: str = "") -> Mapped:
+    """How bytes are told, of a text in hex form."""
     spell = _SPELL[options.binary_handling_mode]
     placeholder = options.unavailable_value_placeholder.encode()
     return Mapped(
@@ -303,7 +312,8 @@ def _bytea(modifier: int, options: Debezium) -> Mapped:
         lambda raw: b'"%b"' % spell(numbers.hex_bytes(raw)),
         b'""',
         b'"%b"' % spell(placeholder),
-        code=_SPELL_CODES[options.binary_handling_mode],
+        default,
+        _SPELL_CODES[options.binary_handling_mode],
     )
 
 
