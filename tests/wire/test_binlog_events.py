@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from penstock.errors import GapError, ProtocolError
 from penstock.sources.mysql.wire.events import EventType
 from penstock.sources.mysql.wire.packets import Packets, StreamError
+from penstock.sources.mysql.wire.reader import Reader
+from penstock.sources.mysql.wire.tablemap import TableMap
 from tests.support.binlog import changes, decode, event, make_decoder
 
 _T = EventType
@@ -54,6 +56,13 @@ def test_a_transaction_of_rows() -> None:
     assert found[0].table == "d.t"
     assert found[1].id == "00010203-0405-0607-0809-0a0b0c0d0e0f:1:1"
     assert batch.checkpoint is not None
+
+
+def test_a_year_has_a_sign_too() -> None:
+    """Its bit stands before those of the columns behind it."""
+    body = b"\1d\0" + b"\1t\0" + b"\4\x0d\3\x10\3" + b"\2\1\0" + b"\0" + b"\1\1\xc0"
+    columns = TableMap.parse(Reader(body)).columns
+    assert [column.unsigned for column in columns] == [True, True, False, False]
 
 
 def test_nothing_is_read_before_its_commit() -> None:

@@ -67,8 +67,10 @@ NUMERIC: Final = frozenset(
         Code.FLOAT,
         Code.DOUBLE,
         Code.NEWDECIMAL,
+        Code.YEAR,
     }
 )
+"""Of these the log tells whether they are unsigned."""
 CHARACTER: Final = frozenset(
     {
         Code.STRING,
