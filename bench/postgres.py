@@ -62,7 +62,7 @@ def fill(dsn: str, rows: int, transactions: int) -> None:
 def child(dsn: str, folder: Path, *arguments: str) -> dict[str, Any]:
     """Run penstock in a process of its own; what it measured of itself."""
     result = subprocess.run(
-        [sys.executable, str(HERE / "postgres_child.py"), dsn, str(folder), *arguments],
+        [sys.executable, str(HERE / "child.py"), dsn, str(folder), *arguments],
         check=True,
         stdout=subprocess.PIPE,
     )
@@ -168,7 +168,7 @@ def latency(server: Server, seconds: float, rate: int) -> dict[str, float]:
     with psycopg.connect(dsn, autocommit=True) as c:
         c.execute("CREATE TABLE ticks (id bigint PRIMARY KEY, t double precision)")
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "postgres_child.py"), dsn, str(folder), "latency"],
+        [sys.executable, str(HERE / "child.py"), dsn, str(folder), "latency"],
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
         text=True,

@@ -144,7 +144,7 @@ class Pair:
         assert process.returncode == 0, process.returncode
 
     def _popen(self, folder: Path, database: str) -> subprocess.Popen[bytes]:
-        program = str(HERE / "postgres_child.py")
+        program = str(HERE / "child.py")
         arguments = [self.source.dsn(), str(folder), "replica", self.target.dsn(database)]
         return subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE)
 

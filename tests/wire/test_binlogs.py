@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from penstock.errors import ProtocolError
@@ -141,6 +142,28 @@ def test_every_value_parses(flavor: Flavor) -> None:
     for change in changes(batches):
         for row in (change.before, change.after):
             assert row is None or dict(row).keys() == set(row.table.names)
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_integers_keep_their_width_and_sign_in_arrow(flavor: Flavor) -> None:
+    """Which the whole numbers of Python cannot show, nor the text of the log."""
+    batches = decode(make_decoder(flavor, wanted=captured), events(*recorded(flavor).files))
+    found: dict[str, pa.DataType] = {}
+    for batch in batches:
+        theirs = changes([batch])
+        for rows in batch.to_arrow():
+            rows.validate(full=True)
+            name = rows.schema.metadata[b"penstock.table"].decode()
+            shown = [c.after or c.before or c.key for c in theirs if c.table == name]
+            for field in rows.schema:
+                found[(field.metadata or {}).get(b"penstock.type", b"").decode()] = field.type
+                if pa.types.is_integer(field.type) and not field.name.startswith("_"):
+                    expected = [(row or {}).get(field.name) for row in shown]
+                    assert rows.column(field.name).to_pylist() == expected
+    widths = {"tinyint": 8, "smallint": 16, "mediumint": 32, "int": 32, "bigint": 64}
+    for name, bits in widths.items():
+        assert str(found[name]) == f"int{bits}"
+        assert str(found[f"{name} unsigned"]) == f"uint{bits}"
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)

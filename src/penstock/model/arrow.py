@@ -7,7 +7,8 @@ date, an array of two dimensions) is null there, and its exact text is in ``_tex
 =============================== =====================================================
 ``boolean``                     bool
 ``smallint integer bigint oid`` int16, int32, int64, uint32
-``real double precision``       float32, float64
+``tinyint``, ``unsigned``       int8, and uint8 to uint64
+``real double precision``       float32, float64; MySQL's ``float`` float32
 ``numeric(p,s)``                decimal128(p, s) for p up to 38 and s from 0 to p
 ``bytea``                       binary
 ``uuid``                        arrow.uuid
@@ -108,10 +109,8 @@ def _type(name: str) -> pyarrow.DataType:
 
 _CONVERT: Final[dict[str, values.Convert]] = {
     "bool": values.boolean,
-    "int16": values.integer(-(1 << 15), (1 << 15) - 1),
-    "int32": values.integer(-(1 << 31), (1 << 31) - 1),
-    "int64": values.integer(-(1 << 63), (1 << 63) - 1),
-    "uint32": values.integer(0, (1 << 32) - 1),
+    **{f"int{n}": values.integer(-(1 << n - 1), (1 << n - 1) - 1) for n in (8, 16, 32, 64)},
+    **{f"uint{n}": values.integer(0, (1 << n) - 1) for n in (8, 16, 32, 64)},
     "float32": values.float32,
     "float64": values.float64,
     "string": values.text,

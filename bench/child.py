@@ -1,5 +1,5 @@
-"""The process that bench/postgres.py and bench/replica.py measure: prints one JSON line about
-itself."""
+"""The process that bench/postgres.py, bench/mysql.py and bench/replica.py measure: prints one JSON
+line about itself."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from penstock.model import Batch, Checkpoint, Mark
 from penstock.ports import Context
 from penstock.sinks.jsonl import Jsonl
 from penstock.sinks.sql import Sql
+from penstock.sources.mysql.config import MySQL
 from penstock.sources.postgres.config import Postgres
 
 
@@ -86,7 +87,9 @@ def measured(**found: Any) -> None:
 
 def pipeline(dsn: str, folder: Path, sink: Any) -> Pipeline:
     """The pipeline under measurement."""
-    source = Postgres(dsn=dsn, tables=("public.bench",))
+    source: Postgres | MySQL = Postgres(dsn=dsn, tables=("public.bench",))
+    if not dsn.startswith("postgresql"):
+        source = MySQL(dsn=dsn, tables=("bench.bench",))
     return Pipeline("bench", source, [sink], store=str(folder / "state.db"), drain_timeout=1)
 
 
