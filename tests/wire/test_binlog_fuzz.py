@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
+from struct import pack
 
 import pytest
 from hypothesis import example, given
@@ -13,7 +16,7 @@ from penstock.errors import PenstockError, ProtocolError
 from penstock.model import Change
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.events import EventType
-from penstock.sources.mysql.wire.jsonb import json_text
+from penstock.sources.mysql.wire.jsonb import json_form, json_node, json_text
 from penstock.sources.mysql.wire.jsondiff import apply_diffs
 from penstock.sources.mysql.wire.reader import Reader
 from penstock.sources.mysql.wire.tablemap import TableMap
@@ -66,6 +69,50 @@ def read(change: Change[object]) -> None:
 def test_hostile_json_is_refused_or_read(data: bytes) -> None:
     with suppress(ProtocolError):
         json_text(data)
+
+
+def small_object(members: dict[str, str | int]) -> bytes:
+    """A small binary JSON object, as the server lays it out."""
+    keys = sorted((key.encode() for key in members), key=lambda key: (len(key), key))
+    place = 4 + 7 * len(keys)
+    entries, values, texts = b"", b"", b""
+    for key in keys:
+        entries += pack("<HH", place, len(key))
+        place += len(key)
+    for key in keys:
+        value = members[key.decode()]
+        if isinstance(value, int):
+            values += pack("<Bh", 5, value)
+        else:
+            text = value.encode()
+            values += pack("<BH", 12, place)
+            texts += bytes((len(text),)) + text
+            place += 1 + len(text)
+    return b"\0" + pack("<HH", len(keys), place) + entries + values + b"".join(keys) + texts
+
+
+def outcome(text_of: Callable[[bytes], bytes], data: bytes) -> bytes | str:
+    try:
+        return text_of(data)
+    except ProtocolError as error:
+        return error.message
+
+
+@given(
+    members=st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers(-99, 999)),
+    damage=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=3),
+)
+def test_both_ways_to_read_an_object_give_the_same(
+    members: dict[str, str | int], damage: list[tuple[int, int]]
+) -> None:
+    data = bytearray(small_object(members))
+    if not damage:
+        shown = json.loads(json_text(bytes(data)))
+        assert shown == members
+    for place, value in damage:
+        data[place % len(data)] = value
+    raw = bytes(data)
+    assert outcome(json_text, raw) == outcome(lambda raw: json_form(json_node(raw)), raw)
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
+from operator import add
 from struct import Struct
+from struct import error as StructError
 from typing import Final, TypeAlias
 
 from penstock.errors import ProtocolError
@@ -33,25 +37,75 @@ _INLINE_WIDE: Final = _INLINE | {_INT32, _UINT32}
 _FLOAT64: Final = Struct("<d").unpack
 _DEEPEST: Final = 100  # the server refuses deeper ones
 
-_ESCAPES: Final = {
-    **{i: f"\\u{i:04x}" for i in range(32)},
-    ord('"'): '\\"',
-    ord("\\"): "\\\\",
-    8: "\\b",
-    9: "\\t",
-    10: "\\n",
-    12: "\\f",
-    13: "\\r",
-}
-
-
 Node: TypeAlias = "str | dict[str, Node] | list[Node]"
 """A JSON value: the text of a scalar, or what holds others."""
 
 
 def json_text(raw: bytes) -> bytes:
     """The text of a binary JSON value. Raises ProtocolError where it is none."""
+    if raw[:1] == _FLAT:
+        try:
+            if text := _flat_text(raw):
+                return text
+        except (StructError, IndexError, KeyError, UnicodeDecodeError):
+            pass  # the careful way says what is wrong
     return json_form(json_node(raw))
+
+
+_FLAT: Final = bytes((_SMALL_OBJECT,))
+_COUNTS: Final = Struct("<HH").unpack_from
+
+
+@lru_cache(maxsize=256)
+def _entries(count: int) -> Struct:
+    """Where keys and values of a small object are: (place, length) each, then (type, place)."""
+    return Struct("<4x" + "HH" * count + "BH" * count)
+
+
+@lru_cache(maxsize=4096)
+def _flat_key(raw: bytes) -> str:
+    return quoted(raw.decode()) + ": "
+
+
+def _flat_text(raw: bytes) -> bytes:
+    """The text of a small object of short strings, small numbers and literals, as most are; empty
+    for any other. Raises one of several errors, or is empty, where bytes are wrong."""
+    count, size = _COUNTS(raw, 1)
+    entries = _entries(count)
+    numbers = entries.unpack_from(raw, 1)
+    spent = entries.size
+    if not count or size > len(raw) - 1 or spent > size:
+        return b""
+    members = {}
+    for at, length, kind, value in zip(
+        numbers[: 2 * count : 2],
+        numbers[1 : 2 * count : 2],
+        numbers[2 * count :: 2],
+        numbers[2 * count + 1 :: 2],
+        strict=True,
+    ):
+        if kind == _STRING:
+            long = raw[value + 1]
+            text = raw[value + 2 : value + 2 + long]
+            if long > 127 or value < entries.size or value + 1 + long > size:
+                return b""
+            spent += long
+            shown = quoted(text.decode())
+        elif kind == _INT16:
+            shown = str(value - (value >> 15 << 16))
+        elif kind == _UINT16:
+            shown = str(value)
+        elif kind == _LITERAL and value < 256:
+            shown = _LITERALS[value]
+        else:
+            return b""
+        spent += length
+        if at + length > size:
+            return b""
+        members[_flat_key(raw[at + 1 : at + 1 + length])] = shown
+    if spent > len(raw) or len(members) != count:
+        return b""
+    return f"{{{', '.join(map(add, members, members.values()))}}}".encode()
 
 
 def json_node(raw: bytes) -> Node:
@@ -66,11 +120,6 @@ def json_form(node: Node) -> bytes:
     pieces: list[str] = []
     _write(node, pieces.append)
     return "".join(pieces).encode("utf-8", "surrogatepass")
-
-
-def quoted(text: str) -> str:
-    """A JSON string as the server writes it."""
-    return '"' + text.translate(_ESCAPES) + '"'
 
 
 def _write(node: Node, write: Callable[[str], None]) -> None:
