@@ -72,6 +72,7 @@ docs: .venv/.dev ## build the documentation into site/; warnings fail
 bench: native ## measure speed, memory and latency
 	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/mysql.py
 	@$(BIN)/python bench/kafka.py
 	@$(BIN)/python bench/kafka_workers.py
 	@$(BIN)/python bench/replica.py

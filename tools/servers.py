@@ -1,12 +1,13 @@
 """Start and stop the real servers that tests and people need.
 
 On free loopback ports, their data in temporary directories: PostgreSQL 16 and 18 from the wheel,
-PostgreSQL 15 from the system where it is present.
+PostgreSQL 15 from the system where it is present, MySQL and MariaDB from Debian's packages.
 
     python tools/servers.py start        start them and print their URLs
     python tools/servers.py status
     python tools/servers.py stop
-    python tools/servers.py run -- CMD   run CMD with PENSTOCK_POSTGRES_16=URL …, then stop them
+    python tools/servers.py run -- CMD   run CMD with PENSTOCK_POSTGRESQL_16=URL and so on, then
+                                         stop them
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
 from penstock.embedded.binaries import binaries
 from penstock.embedded.server import Server, Setting
+from tools.mysql import MySQL
 
 REQUIRED: Final = ("16", "18")
 WHERE_PRESENT: Final = ("15",)
@@ -52,9 +56,12 @@ def postgres(
 
 @contextmanager
 def running() -> Iterator[dict[str, str]]:
-    """All servers; gives their URLs by version."""
+    """All servers; gives their URLs by name."""
     with ExitStack() as stack:
-        yield {v: stack.enter_context(postgres(v)).dsn() for v in versions()}
+        urls = {f"PostgreSQL {v}": stack.enter_context(postgres(v)).dsn() for v in versions()}
+        urls["MySQL"] = stack.enter_context(MySQL("mysql")).dsn()
+        urls["MariaDB"] = stack.enter_context(MySQL("mariadb")).dsn()
+        yield urls
 
 
 def hold() -> int:
@@ -62,7 +69,7 @@ def hold() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with running() as urls:
         part = STATE.with_suffix(".part")
-        part.write_text(json.dumps({"pid": os.getpid(), "postgres": urls}))
+        part.write_text(json.dumps({"pid": os.getpid(), "urls": urls}))
         part.replace(STATE)
         try:
             while True:
@@ -97,8 +104,8 @@ def status() -> int:
     if state is None:
         print("no servers run; start them with: python tools/servers.py start")
         return 1
-    for version, url in state["postgres"].items():
-        print(f"PostgreSQL {version}: {url}")
+    for name, url in state["urls"].items():
+        print(f"{name}: {url}")
     return 0
 
 
@@ -116,7 +123,7 @@ def stop() -> int:
 def run(command: list[str]) -> int:
     """Run a command with the servers' URLs in its environment; returns its exit code."""
     with running() as urls:
-        names = {f"PENSTOCK_POSTGRES_{version}": url for version, url in urls.items()}
+        names = {f"PENSTOCK_{name.upper().replace(' ', '_')}": url for name, url in urls.items()}
         return subprocess.run(command, env={**os.environ, **names}, check=False).returncode
 
 
