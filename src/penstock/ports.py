@@ -100,6 +100,11 @@ class SourceState(Protocol):
         """Where each stream opens: the meet over all sinks. A stream that some sink has not
         finished, or has never seen, is absent."""
 
+    @property
+    def reached(self) -> Mapping[str, Sequence[Checkpoint]]:
+        """Where the sinks stand in each stream: a server that does not know all of it is on another
+        history, even if it knows the start."""
+
     async def save(self, facts: Mapping[str, Any]) -> None:
         """Replace the source's own state, durably, before anything depends on it."""
 
@@ -149,7 +154,11 @@ class Source(Protocol):
         """
 
     def meet(self, a: Checkpoint, b: Checkpoint) -> Checkpoint:
-        """The latest checkpoint of that stream that is not after ``a`` and not after ``b``."""
+        """The latest checkpoint of that stream that is not after ``a`` and not after ``b``.
+
+        Where ``a`` is of a finished snapshot and ``b`` of the main stream: ``a`` when ``b`` has
+        all that the snapshot's rows show of the main stream, else anything else.
+        """
 
     async def open(self, context: Context, state: SourceState) -> None:
         """Connect and decide where to start. Called again after ConnectionLostError."""

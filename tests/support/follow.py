@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from penstock.failpoints import Failpoints
@@ -37,6 +37,10 @@ class Remembered:
     @property
     def fresh(self) -> bool:
         return not self.facts and not self.start
+
+    @property
+    def reached(self) -> Mapping[str, Sequence[Checkpoint]]:
+        return {stream: (at,) for stream, at in self.start.items()}
 
     async def save(self, facts: Mapping[str, Any]) -> None:
         self.facts = dict(facts)

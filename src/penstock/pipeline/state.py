@@ -61,6 +61,15 @@ class Memory:
         """Per stream the meet over all sinks; streams that some sink lacks are left out."""
         return _meet(self._source, self._positions, self._sinks)
 
+    @property
+    def reached(self) -> Mapping[str, Sequence[Checkpoint]]:
+        """Per stream where the sinks stand that have begun it."""
+        found: dict[str, list[Checkpoint]] = {}
+        for (sink, stream), at in self._positions.items():
+            if sink in self._sinks and at not in found.setdefault(stream, []):
+                found[stream].append(at)
+        return found
+
     async def save(self, facts: Mapping[str, Any]) -> None:
         """Replace the source's own state, durably."""
         await self._save(facts, self.known)

@@ -232,7 +232,7 @@ class HeldSource:
                 handover.saved.setdefault(stream, checkpoint)
                 handover.released.setdefault(stream, checkpoint)
             self._emitted = dict(handover.saved)
-        self._passage = Passage(self._inner, dict(state.start))
+            self._passage = Passage(self._inner, handover.released)
         await self._inner.open(context, state)
         handover.opened.set()
 
@@ -365,14 +365,9 @@ class HeldSource:
     def _without_done(self, batch: Batch) -> Batch | None:
         """A batch without what the loop has done: before a reconnection, or in an earlier run."""
         batch, _ = self._passage.admit(batch)
+        if not len(batch) and batch.checkpoint is None:
+            return None
         stream, last = batch.stream, batch.last
-        released = self._handover.released.get(stream)
-        if released is not None:
-            if last is not None and self._inner.covers(released, last):
-                return None
-            at = batch.checkpoint
-            if last is None and at is not None and self._inner.meet(released, at) != released:
-                return None
         mark = self._skips.get(stream)
         if mark is None or last is None:
             return batch

@@ -175,7 +175,10 @@ class ScriptedSource:
 
     def meet(self, a: Checkpoint, b: Checkpoint) -> Checkpoint:
         """The earlier of two checkpoints."""
-        return min(a, b, key=lambda c: (c.value.get("attempt", 0), c.value["at"]))
+        if "main" in (a.stream, b.stream):
+            # A snapshot shows what is before its place, a checkpoint what is up to it.
+            return min(a, b, key=lambda c: c.value["at"] - c.stream.startswith(_SNAPSHOT))
+        return min(a, b, key=lambda c: (c.value["attempt"], c.value["at"]))
 
     async def open(self, context: Context, state: SourceState) -> None:
         """Start again from what the state says."""

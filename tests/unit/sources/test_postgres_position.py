@@ -62,3 +62,9 @@ def test_meet_is_the_earlier_one(a: int, b: int) -> None:
 def test_meet_of_copies_is_the_earlier_attempt() -> None:
     first, second = snapshot_checkpoint("t", 1, 900), snapshot_checkpoint("t", 2, 100)
     assert meet(first, second) == meet(second, first) == first
+
+
+@given(lsns, lsns)
+def test_the_log_has_passed_a_copy_when_it_has_all_of_it(shown: int, read: int) -> None:
+    copy = snapshot_checkpoint("public.t", 2, shown)
+    assert (meet(copy, main_checkpoint(read, "1", 1)) == copy) == (shown <= read)

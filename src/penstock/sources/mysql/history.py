@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from penstock.errors import DivergedError, GapError
@@ -23,8 +24,13 @@ def executed(connection: Connection, flavor: Flavor) -> str:
     return "".join(str(one(connection, f"SELECT @@GLOBAL.{name}")).split())
 
 
-def compare(connection: Connection, flavor: Flavor, text: str) -> None:
+def compare(connection: Connection, flavor: Flavor, text: str, reached: Iterable[str] = ()) -> None:
     """Compare what we have read with what the server has.
+
+    Parameters
+    ----------
+    text: what need not be read again.
+    reached: what each of the sinks has.
 
     Raises
     ------
@@ -32,12 +38,15 @@ def compare(connection: Connection, flavor: Flavor, text: str) -> None:
     DivergedError: it does not know what we have read.
     """
     ours = gtids_of(flavor, text)
-    if not ours <= gtids_of(flavor, executed(connection, flavor)):
-        raise DivergedError(
-            f"the server does not know transactions that we have read: we are at {text}",
-            hint="it was promoted without them, was restored, or is another server; compare, then "
-            "`penstock teardown` and a new snapshot",
-        )
+    had = gtids_of(flavor, executed(connection, flavor))
+    for read in (text, *reached):
+        if not gtids_of(flavor, read) <= had:
+            raise DivergedError(
+                f"the server does not know transactions that we have read: we are at {read}, and "
+                f"it is at {had}",
+                hint="it was promoted without them, was restored, or is another server; compare, "
+                "then `penstock teardown` and a new snapshot",
+            )
     if flavor == "mysql":
         purged = "".join(str(one(connection, "SELECT @@GLOBAL.gtid_purged")).split())
         if not gtids_of(flavor, purged) <= ours:

@@ -58,8 +58,8 @@ def covers(checkpoint: Checkpoint, mark: Mark) -> bool:
 
 
 def meet(a: Checkpoint, b: Checkpoint) -> Checkpoint:
-    """The checkpoint of what two of a stream have in common."""
-    if a.stream != MAIN and _attempt(a) != _attempt(b):
+    """The checkpoint of what two have in common: of a stream, or a copy and ``main``."""
+    if MAIN not in (a.stream, b.stream) and _attempt(a) != _attempt(b):
         return min(a, b, key=_attempt)
     first, second = gtids_in(a), gtids_in(b)
     if first <= second:

@@ -129,7 +129,8 @@ class Startup:
         """The server must have all that we have not read, and know all that we have."""
         session, main = self._session, self._state.start.get(MAIN)
         text = main.value["gtids"] if main is not None else facts.began or ""
-        await session.blocking(compare, session.control, facts.flavor, text)
+        reached = [at.value["gtids"] for at in self._state.reached.get(MAIN, ())]
+        await session.blocking(compare, session.control, facts.flavor, text, reached)
         if self._config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:

@@ -49,7 +49,8 @@ def covers(checkpoint: Checkpoint, mark: Mark) -> bool:
 
 
 def meet(a: Checkpoint, b: Checkpoint) -> Checkpoint:
-    """The one of two checkpoints of a stream that comes first."""
-    if a.stream == MAIN:
+    """The one of two checkpoints of a stream that comes first; of a finished snapshot and ``main``,
+    the one that shows less of the log."""
+    if MAIN in (a.stream, b.stream):
         return min(a, b, key=checkpoint_lsn)
     return min(a, b, key=lambda c: (_attempt(c), checkpoint_lsn(c)))

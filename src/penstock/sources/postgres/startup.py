@@ -108,6 +108,8 @@ class Startup:
         self._system, self._timeline = await session.blocking(
             slot.check_history, session.walsender, {**known, **(main.value if main else {})}
         )
+        for at in state.reached.get(MAIN, ()):
+            await session.blocking(slot.check_history, session.walsender, at.value)
         if config.snapshot == "only":
             facts = await self._copy_only(facts, tables)
         elif facts is None or not facts.consistent or not facts.slot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,11 @@ class Remembered:
     def fresh(self) -> bool:
         """Whether nothing is remembered."""
         return not self.start and not self.facts
+
+    @property
+    def reached(self) -> Mapping[str, Sequence[Checkpoint]]:
+        """Where the one sink that there is stands."""
+        return {stream: (at,) for stream, at in self.start.items()}
 
     async def save(self, facts: Mapping[str, Any]) -> None:
         """Keep the facts."""
