@@ -1,8 +1,9 @@
 """Programs of Debian releases other than the machine's own, in folders of their own.
 
 apt downloads a package with all that it depends on, down to the C library, from the mirror that
-this machine uses; nothing is installed. The programs run through the loader of their own folder, so
-they work beside any release. Needs a Debian, and no rights.
+this machine uses, tries again where that fails, and compares signatures and hashes; nothing is
+installed. The programs run through the loader of their own folder, so they work beside any release.
+Needs a Debian, and no rights.
 """
 
 from __future__ import annotations
@@ -59,8 +60,14 @@ class Package:
 
     def _download(self, part: Path) -> None:
         settings = _settings(part, self.suite)
-        _run(["apt-get", "--quiet", "update"], settings)
-        _run(["apt-get", "--quiet", "--yes", "--download-only", "install", self.name], settings)
+        try:
+            _run(["apt-get", "--quiet", "update"], settings)
+            _run(["apt-get", "--quiet", "--yes", "--download-only", "install", self.name], settings)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"{self.name} is not to be had: it comes from the suite {self.suite} of the mirror "
+                f"that apt is set up for here, through apt's own proxy settings.\n{error}"
+            ) from None
         root = part / "root"
         for archive in sorted((part / "cache" / "archives").glob("*.deb")):
             _run(["dpkg", "-x", str(archive), str(root)], settings)
@@ -86,6 +93,7 @@ def _settings(part: Path, suite: str) -> Path:
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
         "Acquire::Retries": "3",
         "APT::Install-Recommends": "false",
+        "APT::Update::Error-Mode": "any",
         "APT::Sandbox::User": "root",
     }
     path = part / "apt.conf"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import OwnMySQL
 from tests.support.mysql import Database
+from tests.support.waiting import eventually
 from tools.mysql import FLAVORS, Flavor
 
 
@@ -42,3 +50,28 @@ def test_committed_rows_survive_a_kill_and_a_restart(own_mysql: OwnMySQL, flavor
     directory = server.directory
     server.close()
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_server_goes_with_a_killed_process(flavor: Flavor) -> None:
+    """Even one that would not stop if it were asked to."""
+    code = (
+        f"from tools.mysql import MySQL; import time; s = MySQL('{flavor}').start();"
+        "print(s.pid, s.directory, flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    pid, directory = owner.stdout.readline().split()
+    os.kill(int(pid), signal.SIGSTOP)
+    owner.kill()
+    owner.communicate()
+    eventually(partial(_ended, int(pid)), what="server gone")
+    eventually(lambda: not Path(directory).exists(), what="data gone")
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process that is not our child is gone, or only waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
