@@ -43,6 +43,7 @@ NO_KERNEL = (
     "tests/integration/test_install.py",
     "tests/integration/test_kafka_faults.py",
     "tests/integration/test_kafka_sink.py",
+    "tests/integration/test_mysql_failover.py",
     "tests/integration/test_mysql_oracle.py",
     "tests/integration/test_mysql_servers.py",
     "tests/integration/test_mysql_source.py",

@@ -33,6 +33,8 @@ class Remembered:
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
         self.start: dict[str, Checkpoint] = {}
+        self.ahead: tuple[Checkpoint, ...] = ()
+        """Where sinks stand in ``main`` that have more than others."""
 
     @property
     def fresh(self) -> bool:
@@ -40,7 +42,8 @@ class Remembered:
 
     @property
     def reached(self) -> Mapping[str, Sequence[Checkpoint]]:
-        return {stream: (at,) for stream, at in self.start.items()}
+        found: dict[str, Sequence[Checkpoint]] = {s: (at,) for s, at in self.start.items()}
+        return {**found, MAIN: (*found.get(MAIN, ()), *self.ahead)}
 
     async def save(self, facts: Mapping[str, Any]) -> None:
         self.facts = dict(facts)

@@ -48,6 +48,37 @@ class Database:
             return list(cursor.fetchall())
 
 
+def replicate(source: MySQL, replica: MySQL) -> None:
+    """Let a server follow another, by GTIDs."""
+    if replica.flavor == "mysql":
+        Database(replica, "").execute(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_USER = 'root',"
+            f" SOURCE_PORT = {source.port}, SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
+            "START REPLICA",
+        )
+    else:
+        Database(replica, "").execute(
+            "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_USER = 'root',"
+            f" MASTER_PORT = {source.port}, MASTER_USE_GTID = slave_pos",
+            "START SLAVE",
+        )
+
+
+def promote(replica: MySQL) -> None:
+    """Make a server a primary of its own."""
+    if replica.flavor == "mysql":
+        Database(replica, "").execute("STOP REPLICA", "RESET REPLICA ALL")
+    else:
+        Database(replica, "").execute("STOP SLAVE", "RESET SLAVE ALL")
+
+
+def gtids(server: MySQL) -> str:
+    """The transactions in its log."""
+    name = "gtid_executed" if server.flavor == "mysql" else "gtid_binlog_pos"
+    [(found,)] = Database(server, "").fetch(f"SELECT @@GLOBAL.{name}")
+    return str(found)
+
+
 @contextmanager
 def fresh_database(server: MySQL) -> Iterator[Database]:
     """An empty database, which goes when the test is over."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from penstock.errors import DivergedError, GapError, PenstockError, SlotInUseError, SourceError
+from penstock.registry import driver
+from penstock.sources.mysql.connection import Server, error_number, error_text
 from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
 from penstock.sources.mysql.wire.packets import StreamError
 
@@ -68,6 +70,23 @@ def ask(
         request = struct.pack("<IHI", _BEGIN, 0, server_id)
         command = _COM_BINLOG_DUMP
     connection._execute_command(command, request)  # type: ignore[attr-defined] # not in its stubs
+
+
+def probe(server: Server, gtids: Gtids, *, server_id: int, heartbeat: float, pipeline: str) -> None:
+    """Ask for all transactions but these, read none.
+
+    Raises GapError and DivergedError as the server refuses, and the driver's error.
+    """
+    pymysql = driver("pymysql", "mysql")
+    connection = server.connect()
+    try:
+        ask(connection, gtids, server_id=server_id, heartbeat=heartbeat, pipeline=pipeline)
+        connection._read_packet()  # type: ignore[no-untyped-call] # not in its stubs
+    except pymysql.Error as error:
+        found = explain(StreamError(error_number(error), error_text(error)))
+        raise found or error from None
+    finally:
+        connection._force_close()  # type: ignore[attr-defined] # no farewell: it sends its log
 
 
 def explain(error: StreamError) -> PenstockError | None:

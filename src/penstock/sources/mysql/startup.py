@@ -18,7 +18,7 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
 from penstock.ports import SourceState
 from penstock.registry import driver
-from penstock.sources.mysql import catalog, check, snapshot
+from penstock.sources.mysql import catalog, check, dump, snapshot
 from penstock.sources.mysql.connection import Connection, error_number, one, rows
 from penstock.sources.mysql.facts import Captured, Facts
 from penstock.sources.mysql.history import compare, executed, flavor_of
@@ -131,12 +131,28 @@ class Startup:
         text = main.value["gtids"] if main is not None else facts.began or ""
         reached = [at.value["gtids"] for at in self._state.reached.get(MAIN, ())]
         await session.blocking(compare, session.control, facts.flavor, text, reached)
+        if facts.flavor == "mariadb":
+            # A position names one transaction of each domain; that it is the server's own, and not
+            # another's of the same number, only the server can say. It does so for where we start.
+            for at in {*reached} - {text}:
+                await session.blocking(self._probe, gtids_of(facts.flavor, at))
         if self._config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:
             await self._begin_snapshot(facts.flavor)
         if facts.dump() != self._state.facts:
             await self._state.save(facts.dump())
+
+    def _probe(self, gtids: Gtids) -> None:
+        session, config = self._session, self._config
+        pipeline = session.context.pipeline
+        dump.probe(
+            session.server,
+            gtids,
+            server_id=config.server_id or dump.default_server_id(pipeline),
+            heartbeat=config.heartbeat,
+            pipeline=pipeline,
+        )
 
     async def _begin_snapshot(self, flavor: Flavor) -> None:
         session, config = self._session, self._config
