@@ -53,6 +53,7 @@ NO_KERNEL = (
     "tests/wire/test_binlog_events.py",
     "tests/wire/test_binlog_fuzz.py",
     "tests/wire/test_binlogs.py",
+    "tests/wire/test_decimals.py",
     "tests/wire/test_gtid.py",
     "tests/wire/test_statements.py",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from penstock.errors import ProtocolError
 
@@ -14,6 +14,7 @@ _BYTES: Final = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)  # bytes of fewer digits
 _POINTS: Final = range(-14, 16)  # places of the point at which there is no exponent
 _PLAIN: Final = 1e15
 _FLOAT32: Final = Struct("<f")
+_UNSIGNED: Final = {1: "B", 2: "H", 4: "I"}
 
 
 def double_text(value: float) -> bytes:
@@ -75,14 +76,8 @@ def decimal_reader(precision: int, scale: int) -> Callable[[bytes], bytes]:
 
     https://dev.mysql.com/doc/refman/en/precision-math-decimal-characteristics.html
     """
-    sizes: list[tuple[int, int]] = []  # of each group from the last, its bits and its limit
-    for digits, leading in ((scale, False), (precision - scale, True)):
-        groups, rest = divmod(digits, _DIGITS)
-        found = [(32, 10**_DIGITS)] * groups
-        if rest:
-            found.insert(len(found) if leading else 0, (8 * _BYTES[rest], 10**rest))
-        sizes += found
-    bits = sum(size for size, _ in sizes)
+    sizes = _groups(precision, scale)
+    bits = sum(8 * size for size, _ in sizes)
     sign, ones = 1 << bits - 1, (1 << bits) - 1
     unit = 10**scale
     point = b"%%d.%%0%dd" % scale
@@ -93,17 +88,58 @@ def decimal_reader(precision: int, scale: int) -> Callable[[bytes], bytes]:
         if negative:
             packed ^= ones
         number, power = 0, 1
-        for size, limit in sizes:
-            group = packed & (1 << size) - 1
+        for size, limit in reversed(sizes):
+            group = packed & (1 << 8 * size) - 1
             if group >= limit:
                 raise ProtocolError(f"a decimal has {group} where it must be below {limit}")
             number += group * power
             power *= limit
-            packed >>= size
+            packed >>= 8 * size
         shown = point % divmod(number, unit) if scale else b"%d" % number
         return b"-" + shown if negative else shown
 
-    return text
+    return _swiftly(sizes, scale, text)
+
+
+def _groups(precision: int, scale: int) -> list[tuple[int, int]]:
+    """Bytes and limit of each group of digits."""
+    sizes = []
+    for digits, leading in ((precision - scale, True), (scale, False)):
+        groups, rest = divmod(digits, _DIGITS)
+        found = [(4, 10**_DIGITS)] * groups
+        if rest:
+            found.insert(0 if leading else groups, (_BYTES[rest], 10**rest))
+        sizes += found
+    return sizes
+
+
+def _swiftly(
+    sizes: list[tuple[int, int]], scale: int, carefully: Callable[[bytes], bytes]
+) -> Callable[[bytes], bytes]:
+    """The same for positive numbers of no more than two groups before the point and one behind it,
+    as most are; compiled from numbers alone."""
+    whole = len(sizes) - (scale > 0)
+    if scale > _DIGITS or not 0 < whole < 3 or any(size not in _UNSIGNED for size, _ in sizes):
+        return carefully
+    names = [f"g{i}" for i in range(len(sizes))]
+    first = f"(g0 - {1 << 8 * sizes[0][0] - 1})"
+    number = first if whole == 1 else f"{first} * {sizes[1][1]} + g1"
+    limits = " and ".join(
+        [f"0 <= {first} < {sizes[0][1]}"]
+        + [f"{name} < {limit}" for name, (_, limit) in zip(names[1:], sizes[1:], strict=True)]
+    )
+    shown = f"b'%d.%0{scale}d' % ({number}, {names[-1]})" if scale else f"b'%d' % ({number})"
+    scope: dict[str, Any] = {
+        "unpack": Struct(">" + "".join(_UNSIGNED[size] for size, _ in sizes)).unpack,
+        "carefully": carefully,
+    }
+    exec(
+        f"def text(raw):\n {', '.join(names)}, = unpack(raw)\n"
+        f" return {shown} if {limits} else carefully(raw)\n",
+        scope,
+    )
+    compiled: Callable[[bytes], bytes] = scope["text"]
+    return compiled
 
 
 @lru_cache(maxsize=256)
