@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from penstock.errors import SourceError
-from penstock.model import Column, Table
+from penstock.model import Table
 from penstock.model.pattern import matches
 from penstock.model.table import qualified
 from penstock.sources.mysql.connection import Connection, rows
 from penstock.sources.mysql.wire.charsets import BINARY
-from penstock.sources.mysql.wire.tablemap import Code, MappedColumn
-from penstock.sources.mysql.wire.types import make_type
+from penstock.sources.mysql.wire.tablemap import Code, MappedColumn, TableMap
+from penstock.sources.mysql.wire.types import make_table
 
 SYSTEM: Final = ("information_schema", "mysql", "performance_schema", "sys")
 _UTF8: Final = 45
@@ -96,6 +97,11 @@ def hidden(connection: Connection) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def described(connection: Connection, schema: str, name: str) -> Table:
+    """A table as it is now; without columns where it is gone."""
+    return make_table(mapped(connection, schema, name))
+
+
+def mapped(connection: Connection, schema: str, name: str) -> TableMap:
     """A table as the log would describe it, were its rows written now."""
     columns = rows(
         connection,
@@ -114,11 +120,12 @@ def described(connection: Connection, schema: str, name: str) -> Table:
         name,
     )
     collations = _collations(connection)
-    return Table(
+    names = [column[0] for column in columns]
+    return TableMap(
         schema,
         name,
-        tuple(_column(row, collations) for row in columns),
-        tuple(column for (column,) in key),
+        tuple(_column(column, collations) for column in columns),
+        tuple(names.index(column) for (column,) in key),
     )
 
 
@@ -141,7 +148,7 @@ def _collations(connection: Connection) -> dict[str, int]:
     return found
 
 
-def _column(row: tuple[Any, ...], collations: dict[str, int]) -> Column:
+def _column(row: tuple[Any, ...], collations: dict[str, int]) -> MappedColumn:
     name, kind, spelled, nullable, octets, precision, scale, digits, collation, _ = row
     nulls = nullable == "YES"
     number = collations[collation] if collation else BINARY
@@ -170,4 +177,4 @@ def _column(row: tuple[Any, ...], collations: dict[str, int]) -> Column:
             mapped = MappedColumn(code, 4, dimension=int(re.findall(r"\d+", spelled)[0]))
         else:
             mapped = MappedColumn(code, digits or 0, unsigned=unsigned)
-    return Column(name, make_type(mapped), nulls)
+    return replace(mapped, name=name, nullable=nulls)

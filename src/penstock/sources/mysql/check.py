@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from penstock.errors import PenstockError, PrivilegeError, SourceError
 from penstock.model.table import qualified
 from penstock.ports import Finding
-from penstock.sources.mysql import catalog
+from penstock.sources.mysql import catalog, fence
 from penstock.sources.mysql.connection import Connection, Server, one, rows
 from penstock.sources.mysql.history import executed, flavor_of
 from penstock.sources.mysql.position import Flavor
@@ -25,6 +25,8 @@ _SHORT: Final = 86400
 """Seconds of log that are few for a pipeline that may stand still."""
 _CASCADES_LOGGED: Final = (9, 6, 0)
 """The first MySQL that logs the rows which foreign keys change."""
+
+_SETTINGS: Final = {"binlog_format": "ROW", "binlog_row_image": "FULL"}
 
 Tables = Sequence[tuple[str, str]]
 
@@ -94,18 +96,11 @@ def _errors(
         return
     if not one(connection, "SELECT @@GLOBAL.log_bin"):
         yield SourceError("the binlog is off", hint="start the server with log_bin = binlog")
-    for name, value in (
-        ("binlog_format", "ROW"),
-        ("binlog_row_image", "FULL"),
-        ("binlog_row_metadata", "FULL"),
-    ):
-        found = one(connection, f"SELECT @@GLOBAL.{name}")
+    for name in ("binlog_format", "binlog_row_image"):
+        found, value = one(connection, f"SELECT @@GLOBAL.{name}"), _SETTINGS[name]
         if found.upper() != value:
             yield SourceError(
-                f"{name} is {found}: the log lacks what we need",
-                hint=f"SET PERSIST {name} = {value}"
-                if flavor == "mysql"
-                else f"SET GLOBAL {name} = {value}, and {name} = {value} in the server's file",
+                f"{name} is {found}: the log lacks what we need", hint=_set(flavor, name, value)
             )
     if flavor == "mysql" and (mode := one(connection, "SELECT @@GLOBAL.gtid_mode")) != "ON":
         yield SourceError(
@@ -116,6 +111,12 @@ def _errors(
     yield from _privileges(connection, flavor, config)
     if not tables and all("*" not in pattern for pattern in config.tables):
         yield SourceError("no table is captured", hint="check the patterns in tables")
+
+
+def _set(flavor: Flavor, name: str, value: str) -> str:
+    if flavor == "mysql":
+        return f"SET PERSIST {name} = {value}"
+    return f"SET GLOBAL {name} = {value}, and {name} = {value} in the server's file"
 
 
 def _privileges(connection: Connection, flavor: Flavor, config: MySQL) -> Iterator[PenstockError]:
@@ -141,6 +142,14 @@ def _privileges(connection: Connection, flavor: Flavor, config: MySQL) -> Iterat
 
 
 def _warnings(connection: Connection, flavor: Flavor, tables: Tables) -> Iterator[Finding]:
+    if not fence.told_by_log(connection):
+        yield Finding(
+            "warning",
+            "the log does not tell tables' columns: they are remembered, and read anew from the "
+            "catalog when a statement may have altered them; where two do so while nobody reads, "
+            "the rows between them cannot be read",
+            _set(flavor, "binlog_row_metadata", "FULL"),
+        )
     names = {qualified(schema, name) for schema, name in tables}
     found = rows(
         connection,

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConnectionLostError, PenstockError, StuckError
@@ -21,20 +22,23 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
-from penstock.sources.mysql import catalog, check, dump, position
+from penstock.sources.mysql import catalog, check, dump, fence, position
 from penstock.sources.mysql.connection import Server
 from penstock.sources.mysql.history import executed
 from penstock.sources.mysql.link import Link
 from penstock.sources.mysql.session import Session
 from penstock.sources.mysql.snapshot import Snapshot
 from penstock.sources.mysql.startup import Plan, Startup
+from penstock.sources.mysql.wire.alterations import Name
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.layouts import TypesNeeded
 from penstock.sources.mysql.wire.packets import StreamError
+from penstock.sources.mysql.wire.shapes import Shapes, ShapesNeeded, Statement, Statements, extend
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.config import MySQL
+    from penstock.sources.mysql.connection import Connection
 
 KEEPALIVE_EVERY: Final = 10.0
 """Seconds between two checkpoints of a log that has nothing for us."""
@@ -52,6 +56,7 @@ class MySQLSource:
         self._opened = False
         self._failure: str | None = None
         self._looked_up: set[tuple[tuple[str, str], str]] = set()
+        self._asked: set[tuple[Name, str]] = set()
         self._hold_until = float("inf")
         self._projection_of: ProjectionOf = whole
 
@@ -102,25 +107,26 @@ class MySQLSource:
         self._opened = True
 
     async def _start_link(self, session: Session, plan: Plan) -> None:
+        heartbeat = self.config.heartbeat
+        stream = await session.blocking(self._ask, plan.start, heartbeat)
+        self._link = Link(stream, heartbeat=heartbeat, explain=self._explain)
+
+    def _ask(self, gtids: Gtids, heartbeat: float, **options: Any) -> Connection:
+        """A stream of the log behind these transactions."""
         config, pipeline = self.config, self._context.pipeline
-
-        def ask() -> Any:
-            connection = self._server.connect()
-            try:
-                dump.ask(
-                    connection,
-                    plan.start,
-                    server_id=config.server_id or dump.default_server_id(pipeline),
-                    heartbeat=config.heartbeat,
-                    pipeline=pipeline,
-                )
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-
-        stream = await session.blocking(ask)
-        self._link = Link(stream, heartbeat=config.heartbeat, explain=self._explain)
+        connection = self._server.connect(**options)
+        try:
+            dump.ask(
+                connection,
+                gtids,
+                server_id=config.server_id or dump.default_server_id(pipeline),
+                heartbeat=heartbeat,
+                pipeline=pipeline,
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     # -- reading
 
@@ -137,10 +143,21 @@ class MySQLSource:
                     tuple(snapshot_stream(qualified(due.schema, due.name)) for due in plan.due)
                 )
             if self._link is not None:
-                async for batch in self._log(plan, self._link):
-                    yield batch
+                try:
+                    async for batch in self._log(plan, self._link):
+                        yield batch
+                except ShapesNeeded as needed:
+                    await self._learn_shapes(session, plan, self._link, needed)
+                    raise
         except (pymysql.Error, OSError) as error:
             raise self._server.explain(error) from None
+        except StreamError as error:
+            raise self._explain(error) from None
+        except ShapesNeeded as needed:
+            raise ConnectionLostError(
+                f"{', '.join(sorted(qualified(*name) for name in needed.tables))}: the catalog was "
+                "asked for what the log does not tell"
+            ) from None
         except TypesNeeded as needed:
             self._looked_up.add((needed.table, needed.column))
             raise ConnectionLostError(
@@ -168,6 +185,8 @@ class MySQLSource:
             assert hidden is not None
             # What is not there is gone: its bytes stay bytes.
             hidden.setdefault(table, {}).setdefault(column, "")
+        self._reached = begin = checkpoint(plan.start, "", 0)
+        schemas = Shapes(plan.facts.history, partial(_covers, begin), self._asked)
         decoder = Decoder(
             gtids=plan.start,
             checkpoint=checkpoint,
@@ -177,15 +196,15 @@ class MySQLSource:
             projection_of=self._projection_of,
             checksums=plan.checksums,
             hidden=hidden,
+            schemas=schemas,
         )
-        self._reached = checkpoint(plan.start, "", 0)
         if MAIN not in self._state.start:
             yield self._standing()
         while True:
             events = await link.receive()
             self._hit(Failpoint.LINK_RECEIVED)
             for batch in decoder.feed(events):
-                await self._remember(decoder)
+                await self._remember(decoder, schemas)
                 for passing in self._passing(batch):
                     self._hit(Failpoint.BATCH_DECODED)
                     yield passing
@@ -197,13 +216,52 @@ class MySQLSource:
     def _captures(self, schema: str, name: str) -> bool:
         return catalog.wanted(self.config.tables, schema, name)
 
-    async def _remember(self, decoder: Decoder) -> None:
+    async def _remember(self, decoder: Decoder, schemas: Shapes) -> None:
         """Save new shapes before anything depends on them."""
-        facts, news = self._plan.facts, False
+        facts, news = self._plan.facts, schemas.news
+        schemas.news = False
         while decoder.shapes:
             news |= facts.learn(decoder.shapes.popleft())
         if news:
             await self._state.save(facts.dump())
+
+    async def _learn_shapes(
+        self, session: Session, plan: Plan, link: Link, needed: ShapesNeeded
+    ) -> None:
+        """Ask the catalog what tables are like that the log does not describe."""
+        await link.close()  # the server sends its log to one of us
+        facts, reached = plan.facts, self._reached
+
+        def scan(end: fence.Place) -> list[Statement]:
+            heard = Statements()
+            gtids = position.gtids_in(reached)
+            decoder = Decoder(
+                gtids=gtids,
+                checkpoint=lambda *_: reached,
+                source={},
+                wanted=lambda *_: False,
+                checksums=plan.checksums,
+                schemas=heard,
+            )
+            stream = self._ask(gtids, fence.HEARTBEAT, read_timeout=fence.PATIENCE)
+            return fence.scan(stream, decoder, heard, end)
+
+        statements, shapes = await session.blocking(
+            partial(
+                fence.read,
+                self._server,
+                needed.tables,
+                scan,
+                known=tuple(facts.history),
+                wanted=self._captures,
+                patience=self.config.lock_timeout,
+            )
+        )
+        extend(facts.history, partial(_covers, reached), statements, shapes)
+        self._asked |= needed.versions
+        for name in shapes:
+            self._asked |= {(name, version.at) for version in facts.history[name]}
+        await self._state.save(facts.dump())
 
     def _passing(self, batch: Batch) -> Iterator[Batch]:
         """The batches that go on: all with events, and of the empty ones, transactions of others,
@@ -324,3 +382,7 @@ class MySQLSource:
 
     def _hit(self, point: Failpoint) -> None:
         self._context.failpoints.hit(point)
+
+
+def _covers(checkpoint: Checkpoint, transaction: str) -> bool:
+    return position.covers(checkpoint, Mark(transaction, 0))

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from penstock.errors import DivergedError, SourceError, StateMismatchError
 from penstock.failpoints import Failpoint
+from penstock.model import Checkpoint, Mark
 from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
 from penstock.ports import SourceState
 from penstock.registry import driver
-from penstock.sources.mysql import catalog, check, dump, snapshot
+from penstock.sources.mysql import catalog, check, dump, fence, snapshot
 from penstock.sources.mysql.connection import Connection, error_number, one, rows
 from penstock.sources.mysql.facts import Captured, Facts
 from penstock.sources.mysql.history import compare, executed, flavor_of
-from penstock.sources.mysql.position import Flavor, gtids_in, gtids_of
+from penstock.sources.mysql.position import Flavor, covers, gtids_in, gtids_of
 from penstock.sources.mysql.session import Session
 from penstock.sources.mysql.snapshot import Due
 from penstock.sources.mysql.wire.gtid import Gtids
+from penstock.sources.mysql.wire.shapes import History, Version, current
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.config import MySQL
@@ -118,10 +119,12 @@ class Startup:
         if config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:
-            await self._begin_snapshot(flavor)
+            facts.history = await self._begin_snapshot(flavor, tables)
             facts.began = self._due_at
         else:
-            facts.began = await self._between_prepared(partial(executed, session.control, flavor))
+            facts.began, facts.history = await self._between_prepared(
+                lambda: self._begin_log(flavor, tables)
+            )
         await self._state.save(facts.dump())
         return facts
 
@@ -139,7 +142,8 @@ class Startup:
         if self._config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:
-            await self._begin_snapshot(facts.flavor)
+            await self._begin_snapshot(facts.flavor, ())
+        self._forget(facts.history, main)
         if facts.dump() != self._state.facts:
             await self._state.save(facts.dump())
 
@@ -154,17 +158,43 @@ class Startup:
             pipeline=pipeline,
         )
 
-    async def _begin_snapshot(self, flavor: Flavor) -> None:
+    def _begin_log(self, flavor: Flavor, tables: Sequence[tuple[str, str]]) -> tuple[str, History]:
+        """The transactions of now, and the tables as they are where the log does not tell."""
+        session = self._session
+        if fence.told_by_log(session.control):
+            return executed(session.control, flavor), {}
+        with fence.held(session.server, tables, self._config.lock_timeout) as connection:
+            return executed(connection, flavor), _first_versions(connection, tables)
+
+    async def _begin_snapshot(self, flavor: Flavor, tables: Sequence[tuple[str, str]]) -> History:
+        """Also gives the tables as they are where the log does not tell."""
         session, config = self._session, self._config
 
-        def begin() -> tuple[Connection, str]:
-            return snapshot.begin(session.server, flavor, config.lock_timeout)
+        def begin() -> tuple[Connection, str, History]:
+            if fence.told_by_log(session.control):
+                return *snapshot.begin(session.server, flavor, config.lock_timeout), {}
+            with fence.held(session.server, tables, config.lock_timeout) as connection:
+                reader, at = snapshot.begin(session.server, flavor, config.lock_timeout)
+                try:
+                    return reader, at, _first_versions(connection, tables)
+                except BaseException:
+                    reader.close()
+                    raise
 
-        def give_back(begun: tuple[Connection, str]) -> None:
+        def give_back(begun: tuple[Connection, str, History]) -> None:
             begun[0].close()
 
-        reader, self._due_at = await self._between_prepared(begin, give_back)
+        reader, self._due_at, history = await self._between_prepared(begin, give_back)
         session.reader = reader
+        return history
+
+    def _forget(self, history: History, main: Checkpoint | None) -> None:
+        """Versions before where the log goes on."""
+        if main is None:
+            return
+        for name, versions in history.items():
+            now = current(versions, lambda transaction: covers(main, Mark(transaction, 0)))
+            history[name] = versions[versions.index(now) :]
 
     async def _between_prepared(
         self, take: Callable[[], _T], give_back: Callable[[_T], None] = lambda _: None
@@ -220,3 +250,8 @@ class Startup:
                     was.needed = was.attempt
                 due.append(Due(schema, name, was.attempt))
         return due
+
+
+def _first_versions(connection: Connection, tables: Sequence[tuple[str, str]]) -> History:
+    found = fence.shapes(connection, tables)
+    return {name: [Version("", shape=shape)] for name, shape in found.items() if shape}

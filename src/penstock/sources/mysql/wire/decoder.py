@@ -39,6 +39,7 @@ from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.layouts import Hidden, Layout, Layouts
 from penstock.sources.mysql.wire.partial import partial_rows
 from penstock.sources.mysql.wire.reader import Reader
+from penstock.sources.mysql.wire.shapes import Schemas
 from penstock.sources.mysql.wire.statements import Kind, Statement
 from penstock.sources.mysql.wire.transactions import Transactions
 
@@ -64,6 +65,7 @@ _ROWS: Final[dict[int, tuple[Operation, bool, bool]]] = {
     _T.UPDATE_ROWS_COMPRESSED: ("update", True, True),
     _T.DELETE_ROWS_COMPRESSED: ("delete", True, True),
 }
+_ALTERING: Final = (Kind.OTHER, Kind.EMPTIES, Kind.WRITES)
 _WITHOUT_ROWS: Final = frozenset(
     {
         _T.STOP,
@@ -97,6 +99,7 @@ class Decoder:
     projection_of: what goes on of each version of a table.
     checksums: whether events end in a checksum until a format description says so.
     hidden: types that the log does not tell (:data:`~.layouts.Hidden`).
+    schemas: follows the tables of a log that does not tell their columns; None where it must.
 
     Attributes
     ----------
@@ -115,11 +118,12 @@ class Decoder:
         projection_of: ProjectionOf = whole,
         checksums: bool = False,
         hidden: Hidden | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self.notices: deque[str] = deque()
         self._max_bytes = max_bytes
         self._checksums = checksums
-        self._layouts = Layouts(wanted, known, projection_of, hidden)
+        self._layouts = Layouts(wanted, known, projection_of, hidden, schemas)
         self._log = Transactions(gtids, checkpoint, source, self._layouts)
         self._tables: dict[int, Layout] = {}  # of this statement
 
@@ -157,9 +161,10 @@ class Decoder:
         ProtocolError: bytes that the log does not allow, or an event that we do not know and that
             may carry rows.
         GapError: the log says that rows were written which it does not show.
-        SchemaError: it does not show the columns' names.
+        SchemaError: it does not show the columns' names, and they are not known otherwise.
         DecodeError: a text that its character set does not know.
         TypesNeeded: ``hidden`` lacks a table.
+        ShapesNeeded: ``schemas`` must ask the catalog.
 
         The decoder is of no use then: begin a new session at the last checkpoint.
         """
@@ -292,6 +297,8 @@ class Decoder:
                 f"{', '.join(tables)}: a change of partitions in {self._log.name} removed or "
                 "replaced rows, which the log does not show"
             )
+        if kind in _ALTERING:
+            self._layouts.statement(self._log.name, query.database, query.statement)
         if not self._log.explicit:
             self._log.commit()
 

@@ -11,6 +11,7 @@ from penstock.model import SchemaChange, Table
 from penstock.model.projection import Projection, ProjectionOf
 from penstock.sources.mysql.wire.reader import Reader
 from penstock.sources.mysql.wire.rows import Image, Read, reader
+from penstock.sources.mysql.wire.shapes import Schemas
 from penstock.sources.mysql.wire.tablemap import TableMap
 from penstock.sources.mysql.wire.types import make_table
 
@@ -76,6 +77,7 @@ class Layouts:
     known: tables as they were known before this session.
     projection_of: what goes on of each version of a table.
     hidden: types that the log does not tell; None where it tells all.
+    schemas: follows the tables of a log that does not tell their columns; None where it must.
 
     Attributes
     ----------
@@ -89,8 +91,10 @@ class Layouts:
         known: Iterable[Table],
         projection_of: ProjectionOf,
         hidden: Hidden | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self._hidden = hidden
+        self._schemas = schemas
         self.shapes: deque[Table] = deque()
         self._known = {(table.schema, table.name): table for table in known}
         self._wanted = wanted
@@ -103,13 +107,26 @@ class Layouts:
         return self._wanted is None or self._wanted(schema, name)
 
     def of(self, body: bytes, offset: int) -> Layout:
-        """The layout of a description. Raises as ``make_table``, and TypesNeeded."""
+        """The layout of a description. Raises as ``make_table`` and ``Schemas.complete``, and
+        TypesNeeded."""
         layout = self._layouts.get(body)
         if layout is None:
             if len(self._layouts) >= _MOST:
                 self._layouts.clear()
             layout = self._layouts[body] = self._make(TableMap.parse(Reader(body, base=offset)))
         return layout
+
+    def statement(self, transaction: str, database: str, statement: str) -> None:
+        """A statement of the log, which may alter tables. Raises as ``Schemas.statement``."""
+        if self._schemas is None:
+            return
+        altered = self._schemas.statement(transaction, database, statement)
+        if altered:
+            self._layouts = {
+                body: layout
+                for body, layout in self._layouts.items()
+                if (layout.mapped.schema, layout.mapped.name) not in altered
+            }
 
     def news(self, layout: Layout) -> SchemaChange | None:
         """What to tell before a row is read so: the table's shape, where it is new or another."""
@@ -145,7 +162,9 @@ class Layouts:
     def _make(self, mapped: TableMap) -> Layout:
         if not self.wants(mapped.schema, mapped.name):
             return Layout(mapped)
-        if self._hidden is not None and mapped.described:
+        if not mapped.described and self._schemas is not None:
+            mapped = self._schemas.complete(mapped)
+        elif self._hidden is not None and mapped.described:
             mapped = _revealed(mapped, self._hidden)
         table = make_table(mapped)
         return Layout(mapped, table, self._projection_of(table))

@@ -83,10 +83,7 @@ def parse(statement: str) -> Statement:
     """What a statement of the log is."""
     if statement == "BEGIN":
         return Statement(Kind.BEGIN)
-    at = 0
-    while (blank := _BLANK.match(statement, at)) is not None:
-        at = blank.end()
-    text = statement[at:]
+    text = without_comment(statement)
     found = _WORD.match(text)
     word = found[0].upper() if found else ""
     if word == "SAVEPOINT":
@@ -110,6 +107,14 @@ def parse(statement: str) -> Statement:
         kind = Kind.EMPTIES
     tables = tuple(_tables(text)) if kind in (Kind.WRITES, Kind.EMPTIES) else ()
     return Statement(kind, tables=tables)
+
+
+def without_comment(statement: str) -> str:
+    """A statement from its first word on."""
+    at = 0
+    while (blank := _BLANK.match(statement, at)) is not None:
+        at = blank.end()
+    return statement[at:]
 
 
 def _xid(text: str) -> str:
