@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from penstock.errors import SinkError, SinkUnavailableError
 from penstock.model import UNCHANGED, Change, Raw, Table
 from penstock.model.loads import Load, copy_text
-from penstock.sinks.sql.dialect import Dialect, Target
+from penstock.sinks.sql.dialect import Dialect, Statement, Target
 from penstock.sinks.sql.failures import failure
 from penstock.sinks.sql.net import Net, Values, drift, key_text
 
@@ -40,7 +40,7 @@ class Applier:
         self._connection = connection
         self._dialect = dialect
         self._target = target.name
-        self._binders = dialect.binders(definition)
+        self._binders = dialect.binders(connection, definition, target)
         self._stage: str | None = None
         self._refused = self._untried = 0  # loads, lately
         p, quote = dialect.placeholder, dialect.quote
@@ -50,13 +50,15 @@ class Applier:
         self._names = names
         self._columns = ", ".join(names)
         self._key_is = " AND ".join(f"{name} = {p}" for name in keys)
-        self._insert = (
-            f"INSERT INTO {target.name} ({self._columns}) VALUES ({', '.join([p] * len(names))})"
+        into = f"INSERT INTO {target.name} ({self._columns}) VALUES "
+        values = f"({', '.join([p] * len(names))})"
+        gone = f"DELETE FROM {target.name} WHERE "
+        self._on_conflict = dialect.on_conflict(connection, target, keys, rest)
+        self._insert = Statement(into + values, (into, ""))
+        self._insert_or_update = Statement(
+            into + values + self._on_conflict, (into, self._on_conflict)
         )
-        assignments = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        action = f"DO UPDATE SET {assignments}" if rest else "DO NOTHING"
-        self._on_conflict = f" ON CONFLICT ({', '.join(keys)}) {action}"
-        self._delete = f"DELETE FROM {target.name} WHERE {self._key_is}"
+        self._delete = Statement(gone + self._key_is, (f"{gone}({', '.join(keys)}) IN (", ")"))
         self._update = cache(self._update_of)
 
     def load(self, load: Load, *, new: bool) -> None:
@@ -181,7 +183,7 @@ class Applier:
 
     def _upsert(self, rows: list[Values]) -> None:
         keys = [tuple(row[i] for i in self.definition.key_indexes) for row in rows]
-        statement = self._insert + self._on_conflict
+        statement = self._insert_or_update
         if not self._is_bulk(rows):
             self._run("upsert into", statement, [self._row(row) for row in rows], keys)
             return
@@ -219,10 +221,10 @@ class Applier:
             if not self._connection.exec_driver_sql(probe, self._key(now)).first():
                 raise drift(self.definition, key)
 
-    def _update_of(self, present: tuple[int, ...]) -> str:
+    def _update_of(self, present: tuple[int, ...]) -> Statement:
         p = self._dialect.placeholder
         assignments = ", ".join(f"{self._names[i]} = {p}" for i in present)
-        return f"UPDATE {self._target} SET {assignments} WHERE {self._key_is}"
+        return Statement(f"UPDATE {self._target} SET {assignments} WHERE {self._key_is}")
 
     def _is_bulk(self, rows: Sequence[object]) -> bool:
         bulk = self._dialect.bulk
@@ -232,14 +234,28 @@ class Applier:
         if raw is None or self._binders is None:
             return raw
         assert raw is not UNCHANGED
-        return self._binders[i](raw)
+        try:
+            return self._binders[i](raw)
+        except ValueError as error:
+            raise self._unfit(i, error) from None
 
     def _row(self, row: Sequence[Raw]) -> tuple[Any, ...]:
         if self._binders is None:
             return tuple(row)
-        return tuple(
-            None if raw is None else bind(raw)  # type: ignore[arg-type]
-            for bind, raw in zip(self._binders, row, strict=True)
+        try:
+            return tuple(
+                None if raw is None else bind(raw)  # type: ignore[arg-type]
+                for bind, raw in zip(self._binders, row, strict=True)
+            )
+        except ValueError:
+            return tuple(self._value(i, raw) for i, raw in enumerate(row))  # names the column
+
+    def _unfit(self, i: int, error: ValueError) -> SinkError:
+        column, table = self.definition.columns[i], self.definition.text
+        return SinkError(
+            f"{table}.{column.name}: the target has no such {column.type.sql}: {error}",
+            hint="make the column a text in the target, by hand: it then keeps the exact text",
+            table=table,
         )
 
     def _key(self, key: Values) -> tuple[Any, ...]:
@@ -250,22 +266,21 @@ class Applier:
     def _run(
         self,
         doing: str,
-        statement: str,
+        statement: Statement,
         parameters: list[tuple[Any, ...]],
         keys: Sequence[Values] = (),
     ) -> int:
-        execute = self._connection.exec_driver_sql
         if len(parameters) == 1:
             with self._explained(doing, 1, keys):
-                return execute(statement, parameters[0]).rowcount
+                return self._dialect.execute(self._connection, statement, parameters)
         with self._searching(doing, statement, parameters, keys):
-            return execute(statement, parameters).rowcount
+            return self._dialect.execute(self._connection, statement, parameters)
 
     @contextmanager
     def _searching(
         self,
         doing: str,
-        statement: str,
+        statement: Statement,
         parameters: Sequence[tuple[Any, ...]],
         keys: Sequence[Values],
     ) -> Iterator[None]:
@@ -281,7 +296,7 @@ class Applier:
             savepoint.rollback()
             for parameter, key in zip(parameters, keys, strict=False):
                 with self._explained(doing, 1, [key]):
-                    self._connection.exec_driver_sql(statement, parameter)
+                    self._dialect.execute(self._connection, statement, [parameter])
             raise together from None
         savepoint.commit()
 

@@ -46,10 +46,12 @@ class Checkpoints:
         """Create the table unless it is there."""
         if dialect.exists(connection, Table("", TABLE, ())):
             return
+        text = dialect.own_text
         connection.exec_driver_sql(
-            f"CREATE TABLE {TABLE} (pipeline TEXT NOT NULL, sink TEXT NOT NULL, "
-            "stream TEXT NOT NULL, checkpoint TEXT NOT NULL, mark TEXT, "
-            "PRIMARY KEY (pipeline, sink, stream))"
+            f"CREATE TABLE {TABLE} (pipeline {text(connection, 63)} NOT NULL, "
+            f"sink {text(connection, 200)} NOT NULL, stream {text(connection, 300)} NOT NULL, "
+            f"checkpoint {text(connection)} NOT NULL, mark {text(connection)}, "
+            f"PRIMARY KEY (pipeline, sink, stream)){dialect.table_options()}"
         )
 
     def load(self, connection: Connection, dialect: Dialect) -> None:
@@ -85,9 +87,10 @@ class Checkpoints:
             text = None if mark is None else str(mark)
             seen = self._seen.get(stream)
             if seen is None:
-                done = connection.exec_driver_sql(
+                moved = dialect.claim(
+                    connection,
                     f"INSERT INTO {TABLE} (pipeline, sink, stream, checkpoint, mark) "
-                    f"VALUES ({', '.join([p] * 5)}) ON CONFLICT DO NOTHING",
+                    f"VALUES ({', '.join([p] * 5)})",
                     (*owner, checkpoint.text, text),
                 )
             else:
@@ -96,7 +99,8 @@ class Checkpoints:
                     f"WHERE {_WHERE.format(p)} AND checkpoint = {p}",
                     (checkpoint.text, text, *owner, seen),
                 )
-            if done.rowcount == 0:
+                moved = done.rowcount > 0
+            if not moved:
                 raise self._fenced(stream)
             self._tried[stream] = checkpoint.text
 

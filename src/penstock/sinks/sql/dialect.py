@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from penstock.errors import ConfigError, SchemaError
-from penstock.model import Table, Type
+from penstock.model import Column, Table, Type
 from penstock.registry import driver
 
 if TYPE_CHECKING:
@@ -35,6 +35,20 @@ class Target:
     keys: list[frozenset[str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is to be done with each of many rows.
+
+    Parameters
+    ----------
+    text: for one row, with a placeholder for each of its values.
+    many: what stands before and behind rows in parentheses, where several fit in one statement.
+    """
+
+    text: str
+    many: tuple[str, str] | None = None
+
+
 class Dialect(ABC):
     """A target database's ways.
 
@@ -46,6 +60,8 @@ class Dialect(ABC):
     has_schemas: ClassVar[bool]
     bulk: ClassVar[int | None] = None
     """From how many rows on :meth:`load` pays; None where there is none."""
+    transactional_ddl: ClassVar[bool] = True
+    """Whether DDL is part of the open transaction; else it has a connection of its own."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -100,6 +116,9 @@ class Dialect(ABC):
     def interrupt(self, connection: Connection) -> None:
         """Make the statement that another thread runs on the connection fail now."""
 
+    def revive(self, connection: Connection) -> None:  # noqa: B027 - most need not
+        """Connect again where the server has ended an idle connection; nothing is open on it."""
+
     @abstractmethod
     def check_name(self, name: str) -> None:
         """Raises SchemaError for a name that the target cannot keep as it is."""
@@ -120,16 +139,37 @@ class Dialect(ABC):
     def describe(self, connection: Connection, table: Table) -> Target | None:
         """The table as it stands; None when there is none."""
 
+    def key_hint(self, connection: Connection, name: str, key: str) -> str:
+        """The statement by which a table keeps a key unique."""
+        return f"CREATE UNIQUE INDEX ON {name} ({key})"
+
     @abstractmethod
-    def declare(self, connection: Connection, type: Type) -> str:
+    def declare(self, connection: Connection, table: Table, column: Column) -> str:
         """The target's type of a column, in the target's own spelling."""
+
+    def define(self, connection: Connection, declared: str) -> str:
+        """A declared type as a column's definition says it, for people."""
+        return declared
+
+    def table_options(self) -> str:
+        """What ends a CREATE TABLE."""
+        return ""
+
+    def own_text(self, connection: Connection, length: int | None = None) -> str:
+        """The type of a text in our own tables.
+
+        Parameters
+        ----------
+        length: the most characters of one that is part of a key.
+        """
+        return "TEXT"
 
     @abstractmethod
     def create_schema(self, connection: Connection, schema: str) -> None:
         """Create the schema unless it is there."""
 
     @abstractmethod
-    def alter_type(self, target: Target, column: str, declared: str) -> str | None:
+    def alter_type(self, target: Target, column: str, definition: str) -> str | None:
         """The statement that widens a column; None where nothing needs to be done."""
 
     @abstractmethod
@@ -145,8 +185,38 @@ class Dialect(ABC):
         """The statement that repeats a TRUNCATE."""
 
     @abstractmethod
-    def binders(self, definition: Table) -> Sequence[Binder] | None:
-        """How each column's raw text becomes a parameter; None when it is one as it stands."""
+    def binders(
+        self, connection: Connection, definition: Table, target: Target
+    ) -> Sequence[Binder] | None:
+        """How each column's raw text becomes a parameter; None when it is one as it stands.
+
+        A binder raises ValueError for a value that the target's type has not.
+        """
+
+    def on_conflict(
+        self, connection: Connection, target: Target, keys: Sequence[str], rest: Sequence[str]
+    ) -> str:
+        """What makes an INSERT update the row of the same key.
+
+        Parameters
+        ----------
+        keys, rest: the quoted names of the columns.
+        """
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in rest)
+        action = f"DO UPDATE SET {assignments}" if rest else "DO NOTHING"
+        return f" ON CONFLICT ({', '.join(keys)}) {action}"
+
+    def claim(self, connection: Connection, statement: str, values: tuple[Any, ...]) -> bool:
+        """Run an INSERT; False where a row of that key is there."""
+        done = connection.exec_driver_sql(f"{statement} ON CONFLICT DO NOTHING", values)
+        return done.rowcount > 0
+
+    def execute(
+        self, connection: Connection, statement: Statement, rows: Sequence[tuple[Any, ...]]
+    ) -> int:
+        """Do a statement with each of the rows; how many rows of the target it met."""
+        parameters: Any = rows[0] if len(rows) == 1 else rows
+        return connection.exec_driver_sql(statement.text, parameters).rowcount
 
     def lock_checkpoints(self, connection: Connection) -> str:
         """What ends the SELECT of our checkpoints, so that it waits for an unfinished commit."""
@@ -163,10 +233,14 @@ def dialect_of(url: str) -> Dialect:
     Raises ConfigError for a URL that is none or names a database that is no target.
     """
     sqlalchemy = driver("sqlalchemy", "sql")
+    from penstock.sinks.sql.mysql import MysqlDialect
     from penstock.sinks.sql.postgres import PostgresDialect
     from penstock.sinks.sql.sqlite import SqliteDialect
 
-    hint = "give postgresql://user@host/database or sqlite:///path/to/file.db"
+    hint = (
+        "give postgresql://user@host/database, mysql://user@host/database or "
+        "sqlite:///path/to/file.db"
+    )
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -174,6 +248,9 @@ def dialect_of(url: str) -> Dialect:
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         driver("psycopg", "postgres")
         return PostgresDialect(parsed.set(drivername="postgresql+psycopg"))
+    if parsed.drivername in ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"):
+        driver("pymysql", "mysql")
+        return MysqlDialect(parsed.set(drivername="mysql+pymysql"))
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return SqliteDialect(parsed)
     raise ConfigError(f"the sql sink cannot write to {parsed.drivername!r}", hint=hint)

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from penstock.errors import SchemaError
-from penstock.model import Table, Type
+from penstock.model import Column, Table, Type
 from penstock.registry import driver
 from penstock.sinks.sql.dialect import Binder, Dialect, Target, too_long
+from penstock.sinks.sql.mysqlwords import in_postgres
 from penstock.sinks.sql.widening import widens
 
 if TYPE_CHECKING:
@@ -135,10 +136,11 @@ class PostgresDialect(Dialect):
             [frozenset(names[number] for number in key) for key in keys],
         )
 
-    def declare(self, connection: Connection, type: Type) -> str:
-        declared = self._declared.get(type.sql)
+    def declare(self, connection: Connection, table: Table, column: Column) -> str:
+        spelling = in_postgres(column.type)
+        declared = self._declared.get(spelling)
         if declared is None:
-            declared = self._declared[type.sql] = self._resolve(connection, type.sql)
+            declared = self._declared[spelling] = self._resolve(connection, spelling)
         return declared
 
     def _resolve(self, connection: Connection, spelling: str) -> str:
@@ -160,9 +162,8 @@ class PostgresDialect(Dialect):
         if connection.exec_driver_sql("SELECT to_regnamespace(%s)::oid", (name,)).scalar() is None:
             connection.exec_driver_sql(f"CREATE SCHEMA {self.quote(schema)}")
 
-    def alter_type(self, target: Target, column: str, declared: str) -> str | None:
-        kind = declared.replace("%", "%%")
-        return f"ALTER TABLE {target.name} ALTER COLUMN {self.quote(column)} TYPE {kind}"
+    def alter_type(self, target: Target, column: str, definition: str) -> str | None:
+        return f"ALTER TABLE {target.name} ALTER COLUMN {self.quote(column)} TYPE {definition}"
 
     def holds(self, declared: str, wanted: str) -> bool:
         return declared == "text" or widens(wanted, declared)
@@ -173,7 +174,9 @@ class PostgresDialect(Dialect):
     def truncate(self, target: Target) -> str:
         return f"TRUNCATE {target.name}"
 
-    def binders(self, definition: Table) -> Sequence[Binder] | None:
+    def binders(
+        self, connection: Connection, definition: Table, target: Target
+    ) -> Sequence[Binder] | None:
         return None
 
     def lock_checkpoints(self, connection: Connection) -> str:

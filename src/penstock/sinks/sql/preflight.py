@@ -14,7 +14,8 @@ from penstock.sinks.sql.session import connect
 
 
 def check(dialect: Dialect, checkpoints: Checkpoints) -> list[Finding]:
-    """What would keep the sink from working. Blocking; changes nothing in the target."""
+    """What would keep the sink from working. Blocking; changes nothing in the target, but for the
+    sink's own empty tables, which stay where DDL is not rolled back."""
     try:
         if dialect.url.get_backend_name() == "sqlite":
             _check_file(dialect)
@@ -44,7 +45,8 @@ def _check_server(dialect: Dialect, checkpoints: Checkpoints) -> None:
         try:
             dialect.prepare(connection)
             checkpoints.create(connection, dialect)
-            connection.exec_driver_sql("CREATE TABLE penstock_probe (id integer)")
+            if dialect.transactional_ddl:
+                connection.exec_driver_sql("CREATE TABLE penstock_probe (id integer)")
         except dialect.errors as error:
             raise failure(error, f"create a table in {dialect.where}") from None
         finally:

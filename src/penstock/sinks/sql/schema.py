@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from penstock.errors import SchemaError
+from penstock.errors import SchemaError, SinkUnavailableError
 from penstock.model import Column, Table
 from penstock.sinks.sql.dialect import Dialect, Target
 from penstock.sinks.sql.widening import widens
@@ -44,12 +44,25 @@ def constant(default: str | None) -> bytes | None:
 class Schema:
     """The target's tables, as seen on one connection; a rollback ends its life.
 
-    DDL runs in the open transaction, with the rows that need it.
+    DDL runs in the open transaction, with the rows that need it. Where it would commit that, it runs
+    beside it: then nothing of a table is to be altered while our transaction uses it.
+
+    Parameters
+    ----------
+    connection: that of the transaction; or, where DDL commits, another one in autocommit mode.
+    let_go: rolls the transaction back.
     """
 
-    def __init__(self, connection: Connection, dialect: Dialect, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        dialect: Dialect,
+        logger: logging.Logger,
+        let_go: Callable[[], None],
+    ) -> None:
         self._connection = connection
         self._dialect = dialect
+        self._let_go = let_go
         self._logger = logger
         self._targets: dict[str, Target] = {}
 
@@ -59,6 +72,8 @@ class Schema:
         Raises SchemaError when a column's new type does not hold all values of its old one: the
         source altered old rows, and the log does not tell how.
         """
+        if not self._dialect.transactional_ddl:
+            self._dialect.revive(self._connection)
         if before is not None:
             self._compare(before, after)
             self._tell_returning(before, after)
@@ -86,7 +101,7 @@ class Schema:
         else:
             target = self._dialect.describe(self._connection, after)
             old = target.columns if target is not None else {}
-            new = {c.name: self._dialect.declare(self._connection, c.type) for c in after.columns}
+            new = {c.name: self._dialect.declare(self._connection, after, c) for c in after.columns}
         gone = {type: name for name, type in old.items() if name not in new}
         return {n: gone[type] for n, type in new.items() if n not in old and type in gone}
 
@@ -129,6 +144,8 @@ class Schema:
         """
         target = self._targets.get(table.text)
         if target is None:
+            if not self._dialect.transactional_ddl:
+                self._dialect.revive(self._connection)
             if not table.columns:
                 raise SchemaError(f"{table.text} has no columns to keep", table=table.text)
             self._dialect.check_table(self._connection, table)
@@ -142,18 +159,18 @@ class Schema:
         for column in additions:
             self._add(table, target, column, renamed.get(column.name))
         for name, declared in changes.items():
-            statement = self._dialect.alter_type(target, name, declared)
+            statement = self._dialect.alter_type(target, name, self._definition(declared))
             if statement is not None:
                 self._logger.info("%s: %s becomes %s", table.text, name, declared)
-                self._execute(statement)
+                self._alter(statement, table, name, declared)
             target.columns[name] = declared
         return target
 
     def _create(self, table: Table) -> Target:
         dialect = self._dialect
-        columns = {c.name: dialect.declare(self._connection, c.type) for c in table.columns}
+        columns = {c.name: dialect.declare(self._connection, table, c) for c in table.columns}
         lines = [
-            f"{dialect.quote(name)} {_escaped(dialect, declared)}"
+            f"{dialect.quote(name)} {self._definition(declared)}"
             + (" NOT NULL" if name in table.key_columns else "")
             for name, declared in columns.items()
         ]
@@ -164,7 +181,8 @@ class Schema:
             dialect.create_schema(self._connection, schema)
         target = Target(dialect.name(table), columns, [frozenset(table.key_columns)])
         self._logger.info("create table %s", dialect.plain(target.name))
-        self._execute(f"CREATE TABLE {target.name} ({', '.join(lines)})")
+        statement = f"CREATE TABLE {target.name} ({', '.join(lines)}){dialect.table_options()}"
+        self._connection.exec_driver_sql(statement)
         return target
 
     def _check_key(self, table: Table, target: Target) -> None:
@@ -175,7 +193,7 @@ class Schema:
         raise SchemaError(
             f"{table.text} has the key ({', '.join(table.key_columns)}), "
             f"which the target's {name} does not keep unique",
-            hint=f"CREATE UNIQUE INDEX ON {name} ({key})",
+            hint=self._dialect.key_hint(self._connection, name, key),
             table=table.text,
         )
 
@@ -185,7 +203,7 @@ class Schema:
             declared = target.columns.get(column.name)
             if declared is None:
                 continue
-            wanted = self._dialect.declare(self._connection, column.type)
+            wanted = self._dialect.declare(self._connection, table, column)
             if self._dialect.holds(declared, wanted):
                 continue
             if not widens(declared, wanted):
@@ -201,17 +219,23 @@ class Schema:
 
     def _add(self, table: Table, target: Target, column: Column, renamed: str | None) -> None:
         dialect = self._dialect
-        declared = dialect.declare(self._connection, column.type)
+        declared = dialect.declare(self._connection, table, column)
         statement = (
             f"ALTER TABLE {target.name} ADD COLUMN {dialect.quote(column.name)} "
-            f"{_escaped(dialect, declared)}"
+            f"{self._definition(declared)}"
         )
         default = constant(column.default) if renamed is None else None
         if default is not None:
             statement += f" DEFAULT {dialect.literal(default, column.type)}"
         self._logger.info("%s: add column %s %s", table.text, column.name, declared)
-        self._execute(statement)
+        self._tell_added(table, column, renamed, default)
+        self._alter(statement, table, column.name, declared)
         target.columns[column.name] = declared
+
+    def _tell_added(
+        self, table: Table, column: Column, renamed: str | None, default: bytes | None
+    ) -> None:
+        """What rows that the target already had do not have in a new column."""
         if renamed is not None:
             self._logger.warning(
                 "%s: the new column %r is null in rows that the target already had: if it is %r "
@@ -228,10 +252,31 @@ class Schema:
                 column.name,
             )
 
-    def _execute(self, statement: str) -> None:
+    def _alter(self, statement: str, table: Table, column: str, declared: str) -> None:
+        """Alter a table, so that a column is as declared.
+
+        Raises SinkUnavailableError, so that all is fed again, where that is only possible between
+        two transactions: it is then done, and the open one rolled back.
+        """
+        if not self._dialect.transactional_ddl:
+            self._let_go()
         self._connection.exec_driver_sql(statement)
+        if self._dialect.transactional_ddl:
+            return
+        target = self._dialect.describe(self._connection, table)
+        found = target.columns.get(column) if target is not None else None
+        if found != declared:  # all would be fed again for ever
+            raise SchemaError(
+                f"{table.text}.{column} was to become {declared} in the target, and is {found}",
+                hint="make it so by hand",
+                table=table.text,
+            )
+        raise SinkUnavailableError(
+            f"{table.text} was altered, which the target does between transactions only: what came "
+            "before is fed again"
+        )
 
-
-def _escaped(dialect: Dialect, declared: str) -> str:
-    """A declared type for a statement's text."""
-    return declared.replace("%", "%%") if dialect.placeholder == "%s" else declared
+    def _definition(self, declared: str) -> str:
+        """A declared type for a statement's text."""
+        definition = self._dialect.define(self._connection, declared)
+        return definition.replace("%", "%%") if self._dialect.placeholder == "%s" else definition

@@ -51,8 +51,10 @@ class Session:
         self._dialect = dialect
         self._checkpoints = checkpoints
         self._failpoints = failpoints
-        self._connection = connect(dialect)
-        self._schema = Schema(self._connection, dialect, logger)
+        self._connection = self._catalog = connect(dialect)
+        if not dialect.transactional_ddl:
+            self._catalog = connect(dialect).execution_options(isolation_level="AUTOCOMMIT")
+        self._schema = Schema(self._catalog, dialect, logger, self._connection.rollback)
         self._appliers: dict[str, Applier] = {}
         self._moves: dict[str, tuple[Checkpoint, Mark | None]] = {}
         self._unfinished: set[str] = set()
@@ -122,15 +124,17 @@ class Session:
 
     def close(self) -> None:
         """Roll back what was not committed and leave."""
-        try:
-            self._connection.close()
-        except self._dialect.errors:
-            self._connection.invalidate()
+        for connection in (self._connection, self._catalog):
+            try:
+                connection.close()
+            except self._dialect.errors:
+                connection.invalidate()
 
     def _begin(self) -> None:
         if self._connection.closed:
             raise SinkUnavailableError("the sink failed and was not opened again")
         if not self._connection.in_transaction():
+            self._dialect.revive(self._connection)
             self._connection.begin()
 
     def _change(self, change: Change[Any]) -> None:

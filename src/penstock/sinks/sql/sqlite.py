@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from penstock.errors import SchemaError
-from penstock.model import Kind, Table, Type
+from penstock.model import Column, Kind, Table, Type
 from penstock.registry import driver
 from penstock.sinks.sql.dialect import Binder, Dialect, Target
 
@@ -143,13 +143,13 @@ class SqliteDialect(Dialect):
             [key for key in keys if key],
         )
 
-    def declare(self, connection: Connection, type: Type) -> str:
-        return _STORAGE.get(type.kind, _TEXT)[0]
+    def declare(self, connection: Connection, table: Table, column: Column) -> str:
+        return _STORAGE.get(column.type.kind, _TEXT)[0]
 
     def create_schema(self, connection: Connection, schema: str) -> None:
         raise AssertionError("SQLite has no schemas")
 
-    def alter_type(self, target: Target, column: str, declared: str) -> str | None:
+    def alter_type(self, target: Target, column: str, definition: str) -> str | None:
         return None
 
     def holds(self, declared: str, wanted: str) -> bool:
@@ -164,7 +164,9 @@ class SqliteDialect(Dialect):
     def truncate(self, target: Target) -> str:
         return f"DELETE FROM {target.name}"
 
-    def binders(self, definition: Table) -> Sequence[Binder] | None:
+    def binders(
+        self, connection: Connection, definition: Table, target: Target
+    ) -> Sequence[Binder] | None:
         return [_STORAGE.get(column.type.kind, _TEXT)[1] for column in definition.columns]
 
 

@@ -1,4 +1,5 @@
-"""Which type holds all values of another, from the spelling of PostgreSQL's ``format_type``."""
+"""Which type holds all values of another, from the spelling of PostgreSQL's ``format_type``, or of
+MySQL's ``SHOW COLUMNS``."""
 
 from __future__ import annotations
 
@@ -10,7 +11,26 @@ _LADDERS: Final = (
     ("smallint", "integer", "bigint", "numeric"),
     ("real", "double precision"),
     ("character varying", "text"),
+    ("tinyint", "smallint", "mediumint", "int", "bigint"),
+    (
+        "tinyint unsigned",
+        "smallint unsigned",
+        "mediumint unsigned",
+        "int unsigned",
+        "bigint unsigned",
+    ),
+    ("tinyint unsigned", "smallint", "mediumint", "int", "bigint"),
+    ("smallint unsigned", "mediumint", "int", "bigint"),
+    ("mediumint unsigned", "int", "bigint"),
+    ("int unsigned", "bigint"),
+    ("float", "double"),
+    ("tinytext", "text", "mediumtext", "longtext"),
+    ("char", "varchar", "text", "mediumtext", "longtext"),
+    ("tinyblob", "blob", "mediumblob", "longblob"),
+    ("varbinary", "blob", "mediumblob", "longblob"),
 )
+_MYSQL_CLOCKS: Final = frozenset({"datetime", "time", "timestamp"})
+"""Without digits they have no fraction of seconds."""
 _BY_LENGTH: Final = frozenset(
     {
         "bit varying",
@@ -20,8 +40,12 @@ _BY_LENGTH: Final = frozenset(
         "time without time zone",
         "timestamp with time zone",
         "timestamp without time zone",
+        "char",
+        "varbinary",
+        "varchar",
     }
 )
+_LABELS: Final = re.compile(r"(enum|set)\((.*)\)")
 
 
 def _parts(spelling: str) -> tuple[str, tuple[int, ...], str] | None:
@@ -40,12 +64,21 @@ def widens(old: str, new: str) -> bool:
     """
     if old == new:
         return True
+    labels, new_labels = _LABELS.fullmatch(old), _LABELS.fullmatch(new)
+    if labels is not None or new_labels is not None:
+        return _more_labels(labels, new_labels, new)
     before, after = _parts(old), _parts(new)
     if before is None or after is None or before[2] != after[2]:
         return False
     (name, numbers, _), (new_name, new_numbers, _) = before, after
     if name == new_name == "numeric":
         return not new_numbers or _wider_numeric(numbers, new_numbers)
+    if name.removesuffix(" unsigned") == "decimal" and new_name in (name, "decimal"):
+        return _wider_numeric(numbers, new_numbers)
+    if name == new_name and name in _MYSQL_CLOCKS:
+        return (numbers or (0,)) <= (new_numbers or (0,))
+    if (name, new_name) == ("char", "varchar"):
+        return numbers <= new_numbers
     if name == new_name:
         return name in _BY_LENGTH and (
             not new_numbers or (bool(numbers) and numbers <= new_numbers)
@@ -65,3 +98,12 @@ def _wider_numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
         (numbers[0], numbers[1] if len(numbers) > 1 else 0) for numbers in (old, new)
     )
     return new_scale >= scale and new_precision - new_scale >= precision - scale
+
+
+def _more_labels(old: re.Match[str] | None, new: re.Match[str] | None, kind: str) -> bool:
+    """Whether all labels of an enum or set are there still."""
+    if old is None:
+        return False
+    if new is None:
+        return kind in ("text", "longtext")
+    return old[1] == new[1] and new[2].startswith(old[2] + ",")
