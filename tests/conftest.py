@@ -49,6 +49,7 @@ NO_KERNEL = (
     "tests/integration/test_mysql_shapes.py",
     "tests/integration/test_mysql_source.py",
     "tests/integration/test_proxy.py",
+    "tests/integration/test_sql_mysql.py",
     "tests/contract/test_stores.py",
     "tests/contract/test_transactions.py",
     "tests/wire/test_alterations.py",

@@ -42,9 +42,11 @@ OIDS = {
 }
 
 
-def column(name: str, type: str = "text", modifier: int = -1, default: str | None = None) -> Column:
-    """A column of a built-in type."""
-    made = builtin(OIDS[type], modifier)
+def column(
+    name: str, type: str | int = "text", modifier: int = -1, default: str | None = None
+) -> Column:
+    """A column of a built-in type, by name or OID."""
+    made = builtin(OIDS[type] if isinstance(type, str) else type, modifier)
     assert made is not None
     return Column(name, made, default=default)
 

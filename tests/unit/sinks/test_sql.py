@@ -554,7 +554,10 @@ def test_a_disk_that_fills_in_a_transaction_leaves_nothing_of_it(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mysql://u:hunter2@h/d", "cannot write to 'mysql'"),
+        ("oracle://u:hunter2@h/d", "cannot write to 'oracle'"),
+        ("mysql+mysqldb://u:hunter2@h/d", "cannot write to"),
+        ("mysql://u:hunter2@h", "names no database"),
+        ("mysql://u:hunter2@h/d?sslmode=prefer", "'prefer' is not known"),
         ("postgresql+asyncpg://u:hunter2@h/d", "cannot write to"),
         ("not a url hunter2", "not a SQLAlchemy URL"),
     ],

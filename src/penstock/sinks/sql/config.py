@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 
 class Sql(SinkComponent):
-    """Keeps a replica of the source's tables in PostgreSQL or SQLite.
+    """Keeps a replica of the source's tables in PostgreSQL, MySQL, MariaDB or SQLite.
 
     Target tables are created on first sight and widened as the source's tables grow. Rows are
     upserted and deleted by key, in whole source transactions.
 
     Parameters
     ----------
-    url: a SQLAlchemy URL: ``postgresql://…`` or ``sqlite:///path``.
+    url: a SQLAlchemy URL: ``postgresql://…``, ``mysql://…``, ``mariadb://…`` or
+        ``sqlite:///path``.
     """
 
     extra_name: ClassVar[str] = "sql"

@@ -36,7 +36,7 @@ STATEMENT_BYTES: Final = 1 << 20
 NO_SUCH_TABLE: Final = 1146
 DUPLICATE: Final = 1062
 TOO_LARGE: Final = 1153
-_SETTINGS: Final = (
+SETTINGS: Final = (
     # What does not fit is refused; zero dates and such are values like any other.
     "sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,"
     "NO_ENGINE_SUBSTITUTION'",
@@ -100,11 +100,12 @@ class MysqlDialect(Dialect):
 
     def revive(self, connection: Connection) -> None:
         """The server ends a connection that was idle for a minute."""
-        connection.rollback()
-        try:
+        with suppress(*self.errors):
+            connection.rollback()
             connection.connection.driver_connection.ping(reconnect=False)  # type: ignore[union-attr]
-        except self.errors:
-            connection.invalidate()
+            return
+        connection.invalidate()
+        connection.rollback()  # of what went with it
 
     def plain(self, statement: str) -> str:
         return statement.replace("%%", "%")
@@ -331,7 +332,7 @@ def _set_up(connection: Any, _: object) -> None:
         for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
             connection._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION {', '.join(_SETTINGS)}")
+        cursor.execute(f"SET SESSION {', '.join(SETTINGS)}")
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         cursor.execute("SELECT @@max_allowed_packet")
         (connection.penstock_packet,) = cursor.fetchone()

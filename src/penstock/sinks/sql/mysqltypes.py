@@ -11,8 +11,8 @@ MySQL's own types                    the same                the same; see below
                                      ``INT UNSIGNED``
 boolean                              ``TINYINT(1)``          0 or 1
 ``real``, ``double precision``       ``DOUBLE``              NaN and infinities are refused
-``numeric(p,s)``                     ``DECIMAL(p,s)``        NaN is refused; without p, above p 65 or
-                                                             s 30 it is a text
+``numeric(p,s)``                     ``DECIMAL(p,s)``        NaN is refused; without p, or above
+                                                             (65,30), it is a text
 date, timestamp, time                ``DATE``, ``DATETIME``, years before 1 and after 9999, and
                                      ``TIME``                infinities, are refused
 uuid                                 ``CHAR(36)``
@@ -28,6 +28,7 @@ any value, as its exact text.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from binascii import unhexlify
@@ -78,10 +79,18 @@ def _bytes(raw: bytes) -> bytes:
     return unhexlify(raw[2:]) if raw.startswith(b"\\x") else raw
 
 
-def _single(raw: bytes) -> str:
-    """All digits of a number of 32 bits: the server takes the greatest one only so."""
-    (number,) = struct.unpack("f", struct.pack("f", float(raw)))
-    return repr(number)
+def _double(raw: bytes) -> float:
+    """MariaDB keeps -0 as 0, which it has not."""
+    number = float(raw)
+    if not math.isfinite(number):
+        raise ValueError("it is not finite")
+    return number
+
+
+def _single(raw: bytes) -> float:
+    """With all digits of a number of 32 bits: servers take the greatest one only so."""
+    (number,) = struct.unpack("f", struct.pack("f", _double(raw)))
+    return float(number)
 
 
 def _year(raw: bytes) -> str:
@@ -109,7 +118,7 @@ _text: Final[Binder] = bytes.decode
 TEXT: Final = Storage("longtext", _text)
 _BY_KIND: Final = {
     Kind.BOOLEAN: Storage("tinyint(1)", _boolean),
-    Kind.FLOAT: Storage("double", _text),
+    Kind.FLOAT: Storage("double", _double),
     Kind.BYTES: Storage("longblob", _bytes),
     Kind.UUID: Storage("char(36)", _text),
     Kind.DATE: Storage("date", _date),
@@ -117,6 +126,7 @@ _BY_KIND: Final = {
 }
 _BY_WORD: Final = {
     "float": _single,
+    "double": _double,
     "date": _date,
     "datetime": _clock,
     "timestamp": _utc,

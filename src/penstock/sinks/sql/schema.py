@@ -44,8 +44,8 @@ def constant(default: str | None) -> bytes | None:
 class Schema:
     """The target's tables, as seen on one connection; a rollback ends its life.
 
-    DDL runs in the open transaction, with the rows that need it. Where it would commit that, it runs
-    beside it: then nothing of a table is to be altered while our transaction uses it.
+    DDL runs in the open transaction, with the rows that need it. Where it would commit that, it
+    runs beside it, and never alters a table that our transaction may use.
 
     Parameters
     ----------

@@ -53,7 +53,8 @@ class Session:
         self._failpoints = failpoints
         self._connection = self._catalog = connect(dialect)
         if not dialect.transactional_ddl:
-            self._catalog = connect(dialect).execution_options(isolation_level="AUTOCOMMIT")
+            with self._whole("connect"):
+                self._catalog = connect(dialect).execution_options(isolation_level="AUTOCOMMIT")
         self._schema = Schema(self._catalog, dialect, logger, self._connection.rollback)
         self._appliers: dict[str, Applier] = {}
         self._moves: dict[str, tuple[Checkpoint, Mark | None]] = {}
@@ -128,7 +129,8 @@ class Session:
             try:
                 connection.close()
             except self._dialect.errors:
-                connection.invalidate()
+                if not connection.closed:
+                    connection.invalidate()
 
     def _begin(self) -> None:
         if self._connection.closed:
