@@ -197,6 +197,7 @@ class MySQL:
     def _launch(self, deadline: float) -> bool:
         options = {
             "datadir": self.data,
+            "tmpdir": self.directory,  # a server that starts clears it, whoever else uses it
             "port": self.port,
             "socket": self.directory / "socket",
             "pid-file": self.directory / "pid",

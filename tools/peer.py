@@ -1,4 +1,4 @@
-"""Debezium's own PostgreSQL connector in its embedded engine: the peer of interoperability tests.
+"""Debezium's own connectors in its embedded engine: the peer of interoperability tests.
 
 python tools/peer.py DSN [name=value …]     capture until SIGINT, JSON lines to standard output
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -24,29 +25,55 @@ from tools.java import LIGHT, Java
 HEAP: Final = 192  # MiB
 DEFAULTS: Final = {
     "name": "peer",
-    "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
-    "plugin.name": "pgoutput",
     "topic.prefix": "dbserver",
-    "slot.name": "debezium",
-    "publication.name": "debezium",
-    "slot.drop.on.stop": "true",
     "offset.storage": "org.apache.kafka.connect.storage.MemoryOffsetBackingStore",
     "offset.flush.interval.ms": "1000",
     "poll.interval.ms": "50",
+}
+POSTGRESQL: Final = {
+    "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+    "plugin.name": "pgoutput",
+    "slot.name": "debezium",
+    "publication.name": "debezium",
+    "slot.drop.on.stop": "true",
+}
+MYSQL: Final = {
+    "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+    "database.server.id": "5701",
+    "database.ssl.mode": "disabled",
+    "include.schema.changes": "false",
+    "schema.history.internal": "io.debezium.relational.history.MemorySchemaHistory",
 }
 
 
 def properties(dsn: str, settings: Mapping[str, str]) -> dict[str, str]:
     """The connector's properties for a database; ``settings`` use ``__`` for dots."""
+    given = {name.replace("__", "."): value for name, value in settings.items()}
+    connector = _mysql if dsn.startswith("mysql:") else _postgresql
+    return {**DEFAULTS, **connector(dsn), **given}
+
+
+def _postgresql(dsn: str) -> dict[str, str]:
     parts = conninfo_to_dict(dsn)
     return {
-        **DEFAULTS,
+        **POSTGRESQL,
         "database.hostname": str(parts["host"]),
         "database.port": str(parts["port"]),
         "database.user": str(parts["user"]),
         "database.password": str(parts.get("password") or ""),
         "database.dbname": str(parts["dbname"]),
-        **{name.replace("__", "."): value for name, value in settings.items()},
+    }
+
+
+def _mysql(dsn: str) -> dict[str, str]:
+    parts = urlsplit(dsn)
+    return {
+        **MYSQL,
+        "database.hostname": str(parts.hostname),
+        "database.port": str(parts.port),
+        "database.user": str(parts.username),
+        "database.password": parts.password or "",
+        "database.include.list": parts.path.strip("/"),
     }
 
 

@@ -6,27 +6,54 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from penstock.formats.cloudevents import CloudEvents
 from penstock.formats.debezium import Debezium
 from penstock.model import Batch, Checkpoint, Mark, Record
 from penstock.pipeline import Pipeline
 from penstock.ports import Context
+from penstock.sources.mysql.config import MySQL
 from penstock.sources.postgres.config import Postgres
-from tests.support.postgres import execute
+from tests.support import mysql, postgres
 from tests.support.waiting import eventually
 from tools.peer import running
 
 PREFIX: Final = "dbserver"
 SENTINEL: Final = "sentinel"
-_DONE: Final = f"{PREFIX}.public.{SENTINEL}"
 
 Told = dict[str, Any]
 """A record as JSON: topic, key, value, headers."""
+
+
+class Place(NamedTuple):
+    """What both capture: a database, the schema that its tables are in, how statements are run
+    there, and what else Debezium is told."""
+
+    dsn: str
+    schema: str
+    execute: Callable[..., object]
+    settings: Mapping[str, str]
+
+    def source(self, messages: Sequence[str]) -> Postgres | MySQL:
+        """Our source."""
+        tables = (f"{self.schema}.*",)
+        if self.dsn.startswith("postgres"):
+            return Postgres(
+                dsn=self.dsn, tables=tables, snapshot="initial", messages=tuple(messages)
+            )
+        return MySQL(dsn=self.dsn, tables=tables, snapshot="initial")
+
+
+def place_of(database: str | mysql.Database) -> Place:
+    """A database of PostgreSQL by its URL, or one of MySQL."""
+    if isinstance(database, str):
+        execute = partial(postgres.execute, database)
+        return Place(database, "public", execute, {"publication__autocreate__mode": "all_tables"})
+    return Place(database.dsn, database.name, database.execute, {})
 
 
 class Collector:
@@ -81,10 +108,10 @@ class _Config:
 
 
 @contextmanager
-def ours(dsn: str, options: Debezium, messages: Sequence[str]) -> Iterator[Any]:
+def ours(place: Place, options: Debezium, messages: Sequence[str]) -> Iterator[Any]:
     """penstock captures; gives the list of records that grows."""
     sink = Collector()
-    source = Postgres(dsn=dsn, tables=("public.*",), snapshot="initial", messages=tuple(messages))
+    source = place.source(messages)
     pipeline = Pipeline("interop", source, [_Config(sink, options)], store="memory")
     failures: list[BaseException] = []
 
@@ -107,7 +134,7 @@ def ours(dsn: str, options: Debezium, messages: Sequence[str]) -> Iterator[Any]:
 
 
 def captured(
-    dsn: str,
+    database: str | mysql.Database,
     statements: Sequence[str],
     stepwise: bool = False,
     /,
@@ -122,19 +149,20 @@ def captured(
     both have captured a statement before the next one is run: both ask the catalog for what the log
     does not tell, each in its own time.
     """
-    execute(dsn, f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
-    execute(dsn, f"INSERT INTO {SENTINEL} VALUES (-2), (-1), (0)")
+    place = place_of(database)
+    place.execute(f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
+    place.execute(f"INSERT INTO {SENTINEL} VALUES (-2), (-1), (0)")
+    done = f"{PREFIX}.{place.schema}.{SENTINEL}"
     options = options_of(settings)
     if "cloudevents" in settings:
         options = CloudEvents(**options.model_dump(exclude={"type"}))
 
     def seen(records: Sequence[Told], id: int) -> bool:
-        return any(r["topic"] == _DONE and payload(r["key"]) == {"id": id} for r in records)
+        return any(r["topic"] == done and payload(r["key"]) == {"id": id} for r in records)
 
-    theirs = {"publication__autocreate__mode": "all_tables"}
     with (
-        running(dsn, {**theirs, **_theirs(settings)}) as peer,
-        ours(dsn, options, messages) as (records, failures),
+        running(place.dsn, {**place.settings, **_theirs(settings)}) as peer,
+        ours(place, options, messages) as (records, failures),
     ):
         peer.wait(lambda found: seen(found, 0), what="snapshot")
         eventually(lambda: failures or seen(records, 0), within=60, what="our snapshot")
@@ -142,7 +170,7 @@ def captured(
             raise failures[0]
         steps = [[one] for one in statements] if stepwise else [statements]
         for number, step in enumerate(steps, 1):
-            execute(dsn, *step, f"INSERT INTO {SENTINEL} VALUES ({number})")
+            place.execute(*step, f"INSERT INTO {SENTINEL} VALUES ({number})")
             reached = partial(seen, id=number)
             eventually(lambda: failures or reached(records), within=60, what="our records")  # noqa: B023
             found = peer.wait(reached)

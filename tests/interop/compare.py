@@ -1,7 +1,8 @@
 """Compares our records with Debezium's, field by field.
 
 What may differ is said here, by its place, and nowhere else: when a record was made, where in the
-log it is read, which product made it, and the order of a snapshot's rows and of a map's pairs.
+log it is read, which product made it, and the order of a snapshot's rows, of a map's pairs and of a
+transaction's tables.
 """
 
 from __future__ import annotations
@@ -144,6 +145,8 @@ def _value(schema: Any, value: Any) -> Any:
     if schema["type"] == "struct":
         by_name = {field["field"]: field for field in schema["fields"]}
         return {name: _value(by_name[name], part) for name, part in value.items()}
+    if schema["type"] == "array" and schema["items"].get("name") == "event.collection":
+        return sorted(value, key=lambda told: str(told["data_collection"]))
     if schema["type"] == "array":
         return [_value(schema["items"], part) for part in value]
     if schema["type"] == "map" and isinstance(value, list):
@@ -191,6 +194,8 @@ _ALWAYS: Final[Mapping[Path, _Check]] = {
     ("value", "payload", "source", "version"): _texts,
     ("value", "payload", "source", "lsn"): _numbers,
     ("value", "payload", "source", "sequence"): _positions,
+    ("value", "payload", "source", "pos"): _numbers,
+    ("value", "payload", "source", "row"): _numbers,
     ("value", "payload", "transaction", "id"): _same_transaction,
 }
 _IN_SNAPSHOTS: Final[Mapping[Path, _Check]] = {
@@ -217,7 +222,7 @@ def _may_differ(topic: str, path: Path, theirs: Any, ours: Any, record: Any) -> 
         if check is None and isinstance(value, dict) and isinstance(value.get("source"), dict):
             if value["op"] == "r":
                 check = _IN_SNAPSHOTS.get(path)
-            elif value["source"]["txId"] is None:
+            elif value["source"].get("txId", 0) is None:
                 check = _OUTSIDE_TRANSACTIONS.get(path)
     return check is not None and check(theirs, ours)
 

@@ -16,7 +16,7 @@ from penstock.connect import Data, Frames
 from penstock.connect.registry import Registry, SchemaRegistry
 from penstock.embedded.server import Server
 from tests.interop import workload
-from tests.interop.capture import SENTINEL, options_of, ours
+from tests.interop.capture import SENTINEL, options_of, ours, place_of
 from tests.interop.test_types import FAMILIES
 from tests.support.postgres import execute, fresh_database
 from tests.support.waiting import eventually
@@ -42,7 +42,7 @@ def records(dsn: str, statements: Sequence[str], settings: Mapping[str, str]) ->
     """Our records of a workload."""
     execute(dsn, f"CREATE TABLE {SENTINEL} (id int PRIMARY KEY)")
     options = options_of(dict(settings))
-    with ours(dsn, options, ()) as (told, failures):
+    with ours(place_of(dsn), options, ()) as (told, failures):
         execute(dsn, *statements, f"INSERT INTO {SENTINEL} VALUES (1)")
         eventually(
             lambda: failures or any(SENTINEL in record["topic"] for record in told),

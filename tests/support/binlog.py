@@ -13,6 +13,7 @@ from penstock.sources.mysql.position import main_checkpoint
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.events import MAGIC
 from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
+from penstock.sources.mysql.wire.layouts import TypesNeeded
 from tools.mysql import Flavor
 
 
@@ -55,7 +56,7 @@ def make_decoder(
 
 def decode(decoder: Decoder, stream: Iterable[bytes]) -> list[Batch]:
     """All batches of a stream."""
-    return list(decoder.feed(stream))
+    return [batch for batch in decoder.feed(stream) if not isinstance(batch, TypesNeeded)]
 
 
 def changes(batches: Iterable[Batch]) -> list[Change[Any]]:

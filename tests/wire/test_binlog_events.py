@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import zstandard
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import GapError, ProtocolError
+from penstock.model import Table
 from penstock.sources.mysql.wire.events import EventType
+from penstock.sources.mysql.wire.layouts import TypesNeeded
 from penstock.sources.mysql.wire.packets import Packets, StreamError
 from penstock.sources.mysql.wire.reader import Reader
 from penstock.sources.mysql.wire.tablemap import TableMap
@@ -65,6 +68,28 @@ def test_a_year_has_a_sign_too() -> None:
     assert [column.unsigned for column in columns] == [True, True, False, False]
 
 
+def test_what_the_log_does_not_tell_is_asked_for_once() -> None:
+    known: set[str] = set()
+
+    def complete(table: Table) -> Table:
+        if "id" not in known:
+            raise TypesNeeded((table.schema, table.name), "id")
+        return replace(table, unique_columns=("id",))
+
+    asked, batches = [], []
+    for made in make_decoder(complete=complete).feed(transaction(1)):
+        if isinstance(made, TypesNeeded):
+            asked.append((made.table, made.column))
+            known.add(made.column)
+        else:
+            batches.append(made)
+    assert asked == [(("d", "t"), "id")]
+    assert changes(batches)[0].definition.unique_columns == ("id",)
+    known.clear()
+    with pytest.raises(TypesNeeded):
+        decode(make_decoder(complete=complete), transaction(1))
+
+
 def test_nothing_is_read_before_its_commit() -> None:
     decoder = make_decoder()
     assert decode(decoder, transaction(1)[:-1]) == []
@@ -114,6 +139,7 @@ def test_memory_does_not_grow_with_a_transaction(packs: bool) -> None:
     seen = 0
     tracemalloc.start()
     for batch in make_decoder().feed(stream()):
+        assert not isinstance(batch, TypesNeeded)
         seen += len(changes([batch]))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -105,7 +105,7 @@ def test_it_does_not_matter_where_batches_are_cut(flavor: Flavor) -> None:
     large = decode(make_decoder(flavor, wanted=captured), stream)
     small = decode(make_decoder(flavor, wanted=captured, max_bytes=1), stream)
     one_by_one = make_decoder(flavor, wanted=captured)
-    single = [batch for event in stream for batch in one_by_one.feed([event])]
+    single = [batch for event in stream for batch in decode(one_by_one, [event])]
     lines = [
         b"".join(batch.lines(ChangeFormat()) for batch in batches)
         for batches in (large, small, single)
@@ -118,7 +118,7 @@ def test_it_does_not_matter_where_batches_are_cut(flavor: Flavor) -> None:
 def test_a_checkpoint_has_all_before_it_and_nothing_behind(flavor: Flavor) -> None:
     """Also while XA transactions are prepared: their rows come when they are committed."""
     decoder = make_decoder(flavor, wanted=captured)
-    batches = [b for event in events(*recorded(flavor).files) for b in decoder.feed([event])]
+    batches = [b for event in events(*recorded(flavor).files) for b in decode(decoder, [event])]
     points = [(i, batch.checkpoint) for i, batch in enumerate(batches) if batch.checkpoint]
     assert len(points) > 100
     for i, point in points:

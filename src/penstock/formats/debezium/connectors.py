@@ -40,7 +40,9 @@ class Connector:
     transaction: the id of a transaction.
     written: what a value should have been written as, for errors.
     whole: how the log is told to carry whole rows of ``{table}``, for errors.
-    numbered: whether ``source.row`` is the change's number in its transaction.
+    binlog: whether it reads a binlog. ``source.row`` is the change's number in its transaction
+        then; operations are skipped as the log has them, before a new key makes two records of
+        an update; and a TRUNCATE is in no transaction.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Connector:
     transaction: Callable[[Origin], str]
     written: str
     whole: str
-    numbered: bool = False
+    binlog: bool = False
 
 
 def connector_of(origin: Origin) -> Connector:
@@ -152,7 +154,7 @@ def _binlog(name: str) -> Connector:
         _binlog_transaction,
         "time_zone='+00:00'",
         "SET GLOBAL binlog_row_image = FULL",
-        numbered=True,
+        binlog=True,
     )
 
 

@@ -85,6 +85,7 @@ class DebeziumFormat:
         self._control = Control(options) if options.provide_transaction_metadata else None
         self._messages = Control(options)
         self._database = ""  # of the source's last change, as messages do not name it
+        self._begun: TransactionBegin | None = None  # not told yet
         self._encoder: Any = None
 
     @property
@@ -156,6 +157,10 @@ class DebeziumFormat:
                 continue
             operation = event.operation
             code = _CODES[operation]
+            if self._begun is not None and code != "t":
+                begun, self._begun = self._begun, None
+                assert self._control is not None
+                yield self._control.begin(begun)
             if code in skipped:
                 continue
             if event.origin is not origin or event.definition is not table:
@@ -163,12 +168,12 @@ class DebeziumFormat:
                 self._database = origin.source.get("database", self._database)
                 rows = self._rows(table, connector_of(origin))
                 prefix = f"{origin.mark}:"
-                numbered = rows.connector.numbered
+                binlog = rows.connector.binlog
                 shared = self._headers_of(rows.connector)
                 source = told = self._source(origin, rows, now)
             if operation == "read":
                 source = self._source(origin, rows, now, marker or self._marker(events, i))
-            elif numbered:
+            elif binlog:
                 source = told.replace(_ROW, b'"row":%d' % event.ordinal, 1)
             end = ends[code]
             id = f"{prefix}{event.ordinal}"
@@ -218,8 +223,11 @@ class DebeziumFormat:
     ) -> Iterator[Record]:
         """The records of any change at all."""
 
+        binlog = rows.connector.binlog
+
         def value(code: str, before: bytes, after: bytes) -> bytes:
-            place = self._place(change.origin, rows.table)
+            alone = binlog and code == "t"
+            place = NULL if alone else self._place(change.origin, rows.table)
             parts = (before, b',"after":', after, source, place, ends[code], rows.value_tail)
             return b'%b{"before":%b' % (rows.value_head, b"".join(parts))
 
@@ -247,9 +255,9 @@ class DebeziumFormat:
             made = value(code, shown, rows.row(change.values_after))
             yield Record(topic, framed(key), made, headers)
             return
-        if "d" not in skipped:
+        if binlog or "d" not in skipped:
             yield from delete(old_key, {NEW_KEY: key.decode(), **headers})
-        if "c" not in skipped:
+        if binlog or "c" not in skipped:
             moved = {OLD_KEY: old_key.decode(), **headers}
             made = value("c", NULL, rows.row(change.values_after))
             yield Record(topic, framed(key), made, moved)
@@ -275,10 +283,16 @@ class DebeziumFormat:
             yield self._messages.message(event, source, place, now, {ID_HEADER: event.id})
         elif isinstance(event, TransactionBegin):
             self._database = event.origin.source.get("database", self._database)
-            if self._control is not None:
+            if self._control is None:
+                return
+            if connector_of(event.origin).binlog:
+                self._begun = event  # told with its first row: that of a TRUNCATE is not
+            else:
                 yield self._control.begin(event)
         elif isinstance(event, TransactionEnd) and self._control is not None:
-            yield self._control.end(event)
+            if self._begun is None:
+                yield self._control.end(event)
+            self._begun = None
 
     @staticmethod
     def _marker(events: tuple[Event, ...], i: int) -> str:

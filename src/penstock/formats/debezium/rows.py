@@ -63,7 +63,7 @@ class _Told:
         """What stands for a value of the old row that the log did not carry."""
         self.encode = how.encode
         if how.nulls:
-            self.encode = _filled(how.encode, self.null if self.optional else how.zero)
+            self.encode = _filled(how.encode, self.null if self.optional else required)
 
 
 class TableRows:

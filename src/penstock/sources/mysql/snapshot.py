@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from penstock.errors import SchemaError, SourceError
 from penstock.failpoints import Failpoint
@@ -32,6 +32,7 @@ from penstock.registry import driver
 from penstock.sources.mysql import catalog, position
 from penstock.sources.mysql.connection import Server, error_number, one, quote, rows
 from penstock.sources.mysql.position import Flavor
+from penstock.sources.mysql.wire.layouts import as_told
 from penstock.sources.mysql.wire.resultrows import row_reader, selected
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ BLOCK: Final = 1000
 _BLOCK_BYTES: Final = 1 << 20
 _LOCK_WAIT: Final = (1205, 3024)
 _CHANGED: Final = 1412
+_SYNTAX: Final = 1064
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,17 @@ class Progress:
         }
 
 
-def begin(server: Server, flavor: Flavor, lock_timeout: float) -> tuple[Connection, str]:
-    """A connection whose reads are consistent, and the transactions that they show.
+class Begun(NamedTuple):
+    """A connection whose reads are consistent, the transactions that they show, and their place in
+    the log: a file and a position."""
+
+    reader: Connection
+    gtids: str
+    place: tuple[str, int]
+
+
+def begin(server: Server, flavor: Flavor, lock_timeout: float) -> Begun:
+    """Begin a consistent read.
 
     Raises SourceError when the lock is not to be had in time.
     """
@@ -87,14 +98,14 @@ def begin(server: Server, flavor: Flavor, lock_timeout: float) -> tuple[Connecti
     try:
         rows(reader, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         if flavor == "mariadb":
-            return reader, _begin_mariadb(reader)
-        return reader, _begin_locked(server, reader, lock_timeout)
+            return Begun(reader, *_begin_mariadb(reader))
+        return Begun(reader, *_begin_locked(server, reader, lock_timeout))
     except BaseException:
         reader.close()
         raise
 
 
-def _begin_mariadb(reader: Connection) -> str:
+def _begin_mariadb(reader: Connection) -> tuple[str, tuple[str, int]]:
     """https://mariadb.com/kb/en/enhancements-for-start-transaction-with-consistent-snapshot/"""
     rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
     found = {
@@ -103,10 +114,12 @@ def _begin_mariadb(reader: Connection) -> str:
     }
     file, place = found["binlog_snapshot_file"].decode(), found["binlog_snapshot_position"].decode()
     gtids: bytes = one(reader, f"SELECT BINLOG_GTID_POS('{file}', {place})")
-    return gtids.decode()
+    return gtids.decode(), (file, int(place))
 
 
-def _begin_locked(server: Server, reader: Connection, lock_timeout: float) -> str:
+def _begin_locked(
+    server: Server, reader: Connection, lock_timeout: float
+) -> tuple[str, tuple[str, int]]:
     pymysql = driver("pymysql", "mysql")
     with server.connect() as locking:
         rows(locking, f"SET SESSION lock_wait_timeout = {int(lock_timeout)}")
@@ -123,9 +136,22 @@ def _begin_locked(server: Server, reader: Connection, lock_timeout: float) -> st
         try:
             rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
             gtids: str = one(locking, "SELECT @@GLOBAL.gtid_executed")
+            place = _place(locking)
         finally:
             rows(locking, "UNLOCK TABLES")
-    return "".join(gtids.split())
+    return "".join(gtids.split()), place
+
+
+def _place(connection: Connection) -> tuple[str, int]:
+    """Where MySQL writes its log."""
+    pymysql = driver("pymysql", "mysql")
+    try:
+        [(file, position, *_)] = rows(connection, "SHOW BINARY LOG STATUS")
+    except pymysql.Error as error:
+        if error_number(error) != _SYNTAX:
+            raise
+        [(file, position, *_)] = rows(connection, "SHOW MASTER STATUS")  # before MySQL 8.2
+    return str(file), int(position)
 
 
 class Snapshot:
@@ -136,6 +162,8 @@ class Snapshot:
     session: with the reader; closed by who made it.
     due: the tables.
     at: the transactions that their rows show.
+    place: where in the log that is.
+    complete: adds to a table what the catalog says of it.
     """
 
     def __init__(
@@ -144,15 +172,19 @@ class Snapshot:
         due: Sequence[Due],
         flavor: Flavor,
         at: str,
+        place: tuple[str, int],
         hit: Callable[[Failpoint], None],
         projection_of: ProjectionOf = whole,
+        complete: Callable[[Table], Table] = as_told,
     ) -> None:
         self._session = session
         self._due = due
         self._flavor: Flavor = flavor
         self._at = at
+        self._facts = {"type": flavor, "gtids": at, "file": place[0], "pos": place[1]}
         self._hit = hit
         self._projection_of = projection_of
+        self._complete = complete
         self.progress = Progress(len(due), time.monotonic())
 
     async def batches(self) -> AsyncIterator[Batch]:
@@ -172,17 +204,13 @@ class Snapshot:
         table = catalog.described(self._session.control, due.schema, due.name)
         if not table.columns:
             raise SchemaError(f"{due.schema}.{due.name} is gone", table=table.text)
+        table = self._complete(table)
         projection = self._projection_of(table)
         shown = table if projection is None else projection.table
         read = row_reader(table)
         self.progress.table = shown.text
-        origin = Origin(
-            snapshot_mark(shown.text, due.attempt),
-            None,
-            None,
-            {"type": self._flavor, "gtids": self._at},
-        )
-        events: list[Event] = [SnapshotBegin(shown, due.attempt)]
+        origin = Origin(snapshot_mark(shown.text, due.attempt), None, None, self._facts)
+        events: list[Event] = [SnapshotBegin(shown, due.attempt, first=due is self._due[0])]
         size = count = 0
         for values in self._values(table):
             row = read(values)
@@ -197,7 +225,7 @@ class Snapshot:
                 yield self._batch(shown, events, size)
                 events, size = [kept], 0
                 self.progress.rows += BLOCK
-        events.append(SnapshotEnd(shown, due.attempt, count))
+        events.append(SnapshotEnd(shown, due.attempt, count, last=due is self._due[-1]))
         end = position.snapshot_checkpoint(shown.text, due.attempt, self._flavor, self._at)
         yield self._batch(shown, events, size, end)
 

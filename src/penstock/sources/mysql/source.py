@@ -22,7 +22,7 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
 from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
-from penstock.sources.mysql import catalog, check, dump, fence, position
+from penstock.sources.mysql import catalog, check, declarations, dump, fence, position
 from penstock.sources.mysql.connection import Server
 from penstock.sources.mysql.history import executed
 from penstock.sources.mysql.link import Link
@@ -55,7 +55,6 @@ class MySQLSource:
         self._snapshot: Snapshot | None = None
         self._opened = False
         self._failure: str | None = None
-        self._looked_up: set[tuple[tuple[str, str], str]] = set()
         self._asked: set[tuple[Name, str]] = set()
         self._hold_until = float("inf")
         self._projection_of: ProjectionOf = whole
@@ -159,15 +158,20 @@ class MySQLSource:
                 "asked for what the log does not tell"
             ) from None
         except TypesNeeded as needed:
-            self._looked_up.add((needed.table, needed.column))
             raise ConnectionLostError(
-                f"{qualified(*needed.table)}.{needed.column} is new: the catalog is asked for its "
-                "type"
+                f"{qualified(*needed.table)}.{needed.column} was altered before it was read"
             ) from None
 
     async def _copy(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
-            session, plan.due, plan.facts.flavor, plan.due_at, self._hit, self._projection_of
+            session,
+            plan.due,
+            plan.facts.flavor,
+            plan.due_at,
+            plan.due_place,
+            self._hit,
+            self._projection_of,
+            plan.declarations.complete,
         )
         async for batch in snapshot.batches():
             yield batch
@@ -180,11 +184,6 @@ class MySQLSource:
         def checkpoint(gtids: Gtids, file: str, place: int) -> Checkpoint:
             return position.main_checkpoint(flavor, gtids)
 
-        hidden = plan.hidden
-        for table, column in self._looked_up:
-            assert hidden is not None
-            # What is not there is gone: its bytes stay bytes.
-            hidden.setdefault(table, {}).setdefault(column, "")
         self._reached = begin = checkpoint(plan.start, "", 0)
         schemas = Shapes(plan.facts.history, partial(_covers, begin), self._asked)
         decoder = Decoder(
@@ -195,8 +194,9 @@ class MySQLSource:
             known=plan.facts.shapes.values(),
             projection_of=self._projection_of,
             checksums=plan.checksums,
-            hidden=hidden,
+            hidden=plan.hidden,
             schemas=schemas,
+            complete=plan.declarations.complete,
         )
         if MAIN not in self._state.start:
             yield self._standing()
@@ -204,6 +204,9 @@ class MySQLSource:
             events = await link.receive()
             self._hit(Failpoint.LINK_RECEIVED)
             for batch in decoder.feed(events):
+                if isinstance(batch, TypesNeeded):
+                    await self._ask_catalog(batch)
+                    continue
                 await self._remember(decoder, schemas)
                 for passing in self._passing(batch):
                     self._hit(Failpoint.BATCH_DECODED)
@@ -212,6 +215,16 @@ class MySQLSource:
                 yield passing
             while decoder.notices:
                 self._context.logger.warning("%s", decoder.notices.popleft())
+
+    async def _ask_catalog(self, needed: TypesNeeded) -> None:
+        """Learn what the log does not tell of a column that is new."""
+        session, plan = self._session, self._plan
+        assert session is not None
+        flavor, tables = plan.facts.flavor, [needed.table]
+        found = await session.blocking(declarations.read, session.control, flavor, tables)
+        kind = plan.declarations.learn(needed, found)
+        if plan.hidden is not None:  # where it is gone, its bytes stay bytes
+            plan.hidden.setdefault(needed.table, {}).setdefault(needed.column, kind)
 
     def _captures(self, schema: str, name: str) -> bool:
         return catalog.wanted(self.config.tables, schema, name)

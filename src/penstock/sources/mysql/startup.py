@@ -18,13 +18,14 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
 from penstock.ports import SourceState
 from penstock.registry import driver
-from penstock.sources.mysql import catalog, check, dump, fence, snapshot
+from penstock.sources.mysql import catalog, check, declarations, dump, fence, snapshot
 from penstock.sources.mysql.connection import Connection, error_number, one, rows
+from penstock.sources.mysql.declarations import Declarations
 from penstock.sources.mysql.facts import Captured, Facts
 from penstock.sources.mysql.history import compare, executed, flavor_of
 from penstock.sources.mysql.position import Flavor, covers, gtids_in, gtids_of
 from penstock.sources.mysql.session import Session
-from penstock.sources.mysql.snapshot import Due
+from penstock.sources.mysql.snapshot import Begun, Due
 from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.shapes import History, Version, current
 
@@ -45,17 +46,21 @@ class Plan:
     Parameters
     ----------
     start: the transactions that the log need not show any more.
-    due: the tables to copy first; their rows show the transactions in ``due_at``.
+    due: the tables to copy first; their rows show the transactions in ``due_at``, which end at
+        ``due_place`` of the log.
     checksums: whether the log's events end in a checksum.
     hidden: types that the log does not tell; None where it tells all.
+    declarations: what the catalog says of the captured tables.
     """
 
     facts: Facts
     start: Gtids
     due: Sequence[Due]
     due_at: str
+    due_place: tuple[str, int]
     checksums: bool
     hidden: dict[tuple[str, str], dict[str, str]] | None
+    declarations: Declarations
 
 
 class Startup:
@@ -73,6 +78,7 @@ class Startup:
         self._first = first
         self._due: Sequence[Due] = ()
         self._due_at = ""
+        self._due_place = ("", 0)
 
     async def run(self) -> Plan:
         """Connect, judge, and begin. Raises as :meth:`MySQLSource.open`."""
@@ -100,7 +106,17 @@ class Startup:
         hidden = None
         if flavor == "mariadb":
             hidden = await session.blocking(catalog.hidden, session.control)
-        return Plan(facts, start, self._due, self._due_at, checksum == "CRC32", hidden)
+        declared = await session.blocking(declarations.read, session.control, flavor, tables)
+        return Plan(
+            facts,
+            start,
+            self._due,
+            self._due_at,
+            self._due_place,
+            checksum == "CRC32",
+            hidden,
+            declared,
+        )
 
     async def _begin(
         self, old: Facts | None, flavor: Flavor, tables: Sequence[tuple[str, str]]
@@ -170,22 +186,22 @@ class Startup:
         """Also gives the tables as they are where the log does not tell."""
         session, config = self._session, self._config
 
-        def begin() -> tuple[Connection, str, History]:
+        def begin() -> tuple[Begun, History]:
             if fence.told_by_log(session.control):
-                return *snapshot.begin(session.server, flavor, config.lock_timeout), {}
+                return snapshot.begin(session.server, flavor, config.lock_timeout), {}
             with fence.held(session.server, tables, config.lock_timeout) as connection:
-                reader, at = snapshot.begin(session.server, flavor, config.lock_timeout)
+                begun = snapshot.begin(session.server, flavor, config.lock_timeout)
                 try:
-                    return reader, at, _first_versions(connection, tables)
+                    return begun, _first_versions(connection, tables)
                 except BaseException:
-                    reader.close()
+                    begun.reader.close()
                     raise
 
-        def give_back(begun: tuple[Connection, str, History]) -> None:
-            begun[0].close()
+        def give_back(taken: tuple[Begun, History]) -> None:
+            taken[0].reader.close()
 
-        reader, self._due_at, history = await self._between_prepared(begin, give_back)
-        session.reader = reader
+        begun, history = await self._between_prepared(begin, give_back)
+        session.reader, self._due_at, self._due_place = begun
         return history
 
     def _forget(self, history: History, main: Checkpoint | None) -> None:

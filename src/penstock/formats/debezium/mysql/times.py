@@ -17,6 +17,8 @@ from penstock.formats.json import NULL
 
 _TIME: Final = re.compile(rb"(-?)(\d+):(\d\d):(\d\d)(?:\.(\d{1,6}))?")
 
+_MOST: Final = (1 << 63) - 1
+
 Adjust = Callable[[int], int]
 
 
@@ -74,11 +76,15 @@ def iso_date(adjust: Adjust) -> Encode:
 
 
 def datetime_in(unit: int, adjust: Adjust) -> Encode:
-    """A DATETIME as a number of units of ``unit`` nanoseconds since the epoch."""
+    """A DATETIME as a number of units of ``unit`` nanoseconds since the epoch; null where 64 bits
+    cannot hold it."""
 
     def encode(raw: bytes) -> bytes:
         micros = _micros(raw, adjust)
-        return NULL if micros is None else b"%d" % (micros * 1000 // unit)
+        if micros is None:
+            return NULL
+        units = micros * 1000 // unit
+        return b"%d" % units if -_MOST <= units <= _MOST else NULL
 
     return encode
 
@@ -128,3 +134,14 @@ def span_micros(raw: bytes) -> int:
 def span_in(unit: int) -> Encode:
     """A TIME as a number of units of ``unit`` nanoseconds."""
     return lambda raw: b"%d" % (span_micros(raw) * 1000 // unit)
+
+
+def time_millis(raw: bytes) -> bytes:
+    """A TIME in milliseconds of a day."""
+    micros = span_micros(raw)
+    return b"%d" % (micros // 1000) if 0 <= micros < DAY else NULL
+
+
+def iso_time(raw: bytes) -> bytes:
+    """A TIME as ``IsoTime``."""
+    return b'"%bZ"' % _clock(raw) if 0 <= span_micros(raw) < DAY else NULL

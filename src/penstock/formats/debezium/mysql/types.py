@@ -65,7 +65,7 @@ def _integer(kind: str) -> _Make:
 def _bigint_unsigned(type: Type, options: Debezium) -> Mapped:
     if options.bigint_unsigned_handling_mode == "precise":
         encode = numbers.decimal(0)
-        return Mapped(decimal_schema(0), encode, encode(b"0"), default="plain")
+        return Mapped(decimal_schema(0, 20), encode, encode(b"0"), default="plain")
     return Mapped({"type": "int64"}, _wrapped, b"0", default="long")
 
 
@@ -160,10 +160,14 @@ def _date(type: Type, options: Debezium) -> Mapped:
 
 
 def _time(type: Type, options: Debezium) -> Mapped:
+    """Modes that have times of a day only leave out the others."""
     mode = options.time_precision_mode
+    if mode == "isostring":
+        schema = named("string", "io.debezium.time.IsoTime")
+        return Mapped(schema, times.iso_time, b'"00:00:00Z"', default="time", nulls=True)
     if mode == "connect":
         schema = named("int32", "org.apache.kafka.connect.data.Time")
-        return Mapped(schema, times.span_in(_UNITS[""]), b"0", default="time")
+        return Mapped(schema, times.time_millis, b"0", default="time", nulls=True)
     size = "Nano" if mode == "nanoseconds" else "Micro"
     schema = named("int64", f"io.debezium.time.{size}Time")
     return Mapped(schema, times.span_in(_UNITS[size]), b"0", default="time")

@@ -36,7 +36,7 @@ from penstock.sources.mysql.wire.events import (
 )
 from penstock.sources.mysql.wire.fields import inflate
 from penstock.sources.mysql.wire.gtid import Gtids
-from penstock.sources.mysql.wire.layouts import Hidden, Layout, Layouts
+from penstock.sources.mysql.wire.layouts import Hidden, Layout, Layouts, TypesNeeded, as_told
 from penstock.sources.mysql.wire.partial import partial_rows
 from penstock.sources.mysql.wire.reader import Reader
 from penstock.sources.mysql.wire.shapes import Schemas
@@ -100,6 +100,7 @@ class Decoder:
     checksums: whether events end in a checksum until a format description says so.
     hidden: types that the log does not tell (:data:`~.layouts.Hidden`).
     schemas: follows the tables of a log that does not tell their columns; None where it must.
+    complete: adds to a table what the catalog says of it.
 
     Attributes
     ----------
@@ -119,11 +120,12 @@ class Decoder:
         checksums: bool = False,
         hidden: Hidden | None = None,
         schemas: Schemas | None = None,
+        complete: Callable[[Table], Table] = as_told,
     ) -> None:
         self.notices: deque[str] = deque()
         self._max_bytes = max_bytes
         self._checksums = checksums
-        self._layouts = Layouts(wanted, known, projection_of, hidden, schemas)
+        self._layouts = Layouts(wanted, known, projection_of, hidden, schemas, complete)
         self._log = Transactions(gtids, checkpoint, source, self._layouts)
         self._tables: dict[int, Layout] = {}  # of this statement
 
@@ -152,9 +154,10 @@ class Decoder:
         """How many XA transactions are neither committed nor rolled back."""
         return self._log.prepared
 
-    def feed(self, events: Iterable[bytes]) -> Iterator[Batch]:
+    def feed(self, events: Iterable[bytes]) -> Iterator[Batch | TypesNeeded]:
         """Decode whole events in the order of the log; batches as soon as they are full, the rest
-        of what is complete at the end.
+        of what is complete at the end. Where the catalog must be asked, the question comes in
+        between; let ``hidden`` and ``complete`` know the answer before going on.
 
         Raises
         ------
@@ -163,7 +166,7 @@ class Decoder:
         GapError: the log says that rows were written which it does not show.
         SchemaError: it does not show the columns' names, and they are not known otherwise.
         DecodeError: a text that its character set does not know.
-        TypesNeeded: ``hidden`` lacks a table.
+        TypesNeeded: a question was not answered.
         ShapesNeeded: ``schemas`` must ask the catalog.
 
         The decoder is of no use then: begin a new session at the last checkpoint.
@@ -171,7 +174,7 @@ class Decoder:
         assembly, enough = self._log.assembly, self._max_bytes
         for event in events:
             for inner in self._frame(event):
-                self._event(*inner)
+                yield from self._take(*inner)
                 if assembly.size >= enough and not self._log.in_xa:
                     assembly.cut(enough)
                     yield from assembly.take()
@@ -205,6 +208,20 @@ class Decoder:
         if head.end and head.type not in (_T.ROTATE, _T.HEARTBEAT, _T.HEARTBEAT_V2):
             self._log.position = head.end
         yield head, reader
+
+    def _take(self, head: Header, reader: Reader) -> Iterator[TypesNeeded]:
+        """Decode an event, and again with the answers that it needs."""
+        begin, asked = reader.at, None
+        while True:
+            try:
+                self._event(head, reader)
+            except TypesNeeded as needed:
+                if needed.args == asked:
+                    raise
+                reader.at, asked = begin, needed.args
+                yield needed
+            else:
+                return
 
     def _event(self, head: Header, reader: Reader) -> None:
         kind = head.type

@@ -60,12 +60,17 @@ Hidden: TypeAlias = Mapping[tuple[str, str], Mapping[str, str]]
 
 
 class TypesNeeded(Exception):
-    """A table has a column that may be of a type which the log does not tell."""
+    """A table has a column of which the catalog must tell what the log does not."""
 
     def __init__(self, table: tuple[str, str], column: str) -> None:
         super().__init__(table, column)
         self.table = table
         self.column = column
+
+
+def as_told(table: Table) -> Table:
+    """The table as the log tells it."""
+    return table
 
 
 class Layouts:
@@ -78,6 +83,7 @@ class Layouts:
     projection_of: what goes on of each version of a table.
     hidden: types that the log does not tell; None where it tells all.
     schemas: follows the tables of a log that does not tell their columns; None where it must.
+    complete: adds to a table what the catalog says of it; may raise TypesNeeded.
 
     Attributes
     ----------
@@ -92,9 +98,11 @@ class Layouts:
         projection_of: ProjectionOf,
         hidden: Hidden | None = None,
         schemas: Schemas | None = None,
+        complete: Callable[[Table], Table] = as_told,
     ) -> None:
         self._hidden = hidden
         self._schemas = schemas
+        self._complete = complete
         self.shapes: deque[Table] = deque()
         self._known = {(table.schema, table.name): table for table in known}
         self._wanted = wanted
@@ -166,7 +174,7 @@ class Layouts:
             mapped = self._schemas.complete(mapped)
         elif self._hidden is not None and mapped.described:
             mapped = _revealed(mapped, self._hidden)
-        table = make_table(mapped)
+        table = self._complete(make_table(mapped))
         return Layout(mapped, table, self._projection_of(table))
 
 
