@@ -14,6 +14,7 @@ from penstock.stores.sql import SqlStore
 from penstock.stores.sqlite import SqliteStore
 from penstock.testing.contracts import StoreContract
 from tests.support.kafka import fresh_name
+from tests.support.mysql import Database
 from tools.brokers import Kafka
 
 
@@ -41,6 +42,13 @@ class TestSqlStoreOnPostgres(StoreContract):
     @pytest.fixture
     def connect(self, database: str) -> Callable[[], Store]:
         return lambda: SqlStore(database)
+
+
+@pytest.mark.server
+class TestSqlStoreOnMySQL(StoreContract):
+    @pytest.fixture
+    def connect(self, binlogs: Database) -> Callable[[], Store]:
+        return lambda: SqlStore(binlogs.dsn)
 
 
 @pytest.mark.server

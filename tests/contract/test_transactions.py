@@ -21,9 +21,15 @@ from penstock.errors import ConfigError, FencedError, SinkUnavailableError, Stor
 from penstock.model import Checkpoint, Mark
 from penstock.ports import Context, Parked, TransactionalStore
 from penstock.stores.sql import SqlStore
+from tools.mysql import FLAVORS
 
 SQLALCHEMY: list[type] = [Connection, Session, AsyncConnection, AsyncSession]
 PSYCOPG: list[type] = [psycopg.Connection, psycopg.AsyncConnection]
+DRIVERS = {
+    "mariadb": "mysql+pymysql",
+    "mysql": "mysql+pymysql",
+    "postgresql": "postgresql+psycopg",
+}
 INSERT = "INSERT INTO stock VALUES ({})"
 
 
@@ -32,7 +38,8 @@ def at(n: int) -> Checkpoint:
 
 
 def synchronous(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://")
+    scheme, _, rest = url.partition("://")
+    return f"{DRIVERS.get(scheme, scheme)}://{rest}"
 
 
 @asynccontextmanager
@@ -70,6 +77,11 @@ CASES = [
         )
         for kind in SQLALCHEMY + PSYCOPG
     ),
+    *(
+        pytest.param((flavor, kind), id=f"{flavor}-{kind.__name__}", marks=pytest.mark.server)
+        for flavor in FLAVORS
+        for kind in (Connection, Session)
+    ),
 ]
 
 
@@ -86,11 +98,12 @@ def kind(case: tuple[str, type]) -> type:
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, case: tuple[str, type], tmp_path: Path) -> str:
-    found: str = (
-        f"sqlite:///{tmp_path / 'shop.db'}"
-        if case[0] == "sqlite"
-        else request.getfixturevalue("database")
-    )
+    if case[0] == "sqlite":
+        found = f"sqlite:///{tmp_path / 'shop.db'}"
+    elif case[0] == "postgresql":
+        found = request.getfixturevalue("database")
+    else:
+        found = request.getfixturevalue(case[0]).dsn
     engine = create_engine(synchronous(found))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE stock (n integer)"))

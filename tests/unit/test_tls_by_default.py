@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,3 +105,41 @@ def test_a_driver_that_cannot_verify_is_refused_off_this_machine() -> None:
         SqlStore("postgresql+pg8000://u:c4nary@db.example.com/d")
     assert "c4nary" not in str(refused.value)
     SqlStore("postgresql+pg8000://u:p@localhost/d")
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("url", "encrypted", "certificate", "name"),
+    [
+        ("mysql://u:p@db.example.com/d", True, True, True),
+        ("mariadb+pymysql://u:p@127.0.0.1.example.com/d", True, True, True),
+        ("mysql://u:p@db/d?sslmode=verify-ca", True, True, False),
+        ("mysql://u:p@db/d?sslmode=require", True, False, False),
+        ("mysql://u:p@db/d?sslmode=disable", False, False, False),
+        ("mysql://u:p@localhost/d", False, False, False),
+        ("mysql://u:p@localhost/d?sslmode=verify-full", True, True, True),
+        ("mysql://u:p@/d?unix_socket=/run/mysqld.sock", False, False, False),
+    ],
+)
+def test_mysql_is_verified_off_this_machine(
+    connect: Callable[[str], None], url: str, encrypted: bool, certificate: bool, name: bool
+) -> None:
+    with pytest.raises(Asked) as parameters:
+        connect(url)
+    (given,) = parameters.value.args
+    context = given.get("ssl")
+    assert (context is not None, bool(given.get("ssl_disabled"))) == (encrypted, not encrypted)
+    if encrypted:
+        assert (context.verify_mode == ssl.CERT_REQUIRED, context.check_hostname) == (
+            certificate,
+            name,
+        )
+    assert not any(option.startswith("sslmode") for option in given)
+
+
+def test_a_driver_of_mysql_that_cannot_be_told_is_refused_off_this_machine() -> None:
+    with pytest.raises(ConfigError, match=r"mysqldb cannot be told to verify") as refused:
+        SqlStore("mysql+mysqldb://u:c4nary@db.example.com/d")
+    assert "c4nary" not in str(refused.value)
+    SqlStore("mysql+mysqldb://u:p@localhost/d")
+    SqlStore("mysql+mysqldb://u:p@db.example.com/d?ssl_ca=/ca.pem")

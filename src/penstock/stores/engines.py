@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConfigError
+from penstock.tls import OPTIONS, driver_arguments, is_local
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -14,12 +15,21 @@ if TYPE_CHECKING:
 PATIENCE: Final = 30
 """Seconds to wait for another writer of an SQLite file."""
 _SYNC: Final = {
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+    "mysql": "mysql+pymysql",
+    "mysql+aiomysql": "mysql+pymysql",
+    "mysql+asyncmy": "mysql+pymysql",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+asyncpg": "postgresql+psycopg",
     "sqlite+aiosqlite": "sqlite",
 }
 _ASYNC: Final = {
+    "mariadb": "mysql+aiomysql",
+    "mariadb+pymysql": "mysql+aiomysql",
+    "mysql": "mysql+aiomysql",
+    "mysql+pymysql": "mysql+aiomysql",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "sqlite": "sqlite+aiosqlite",
@@ -27,15 +37,16 @@ _ASYNC: Final = {
 }
 _LIBPQ: Final = ("postgresql+psycopg", "postgresql+psycopg_async", "postgresql+psycopg2")
 _ASYNCPG: Final = "postgresql+asyncpg"
+_MYSQL: Final = ("mysql+pymysql", "mysql+aiomysql", "mysql+asyncmy")
 
 
-def sync_url(url: URL) -> URL:
-    """The URL for calls that block, verified (see :func:`verified`)."""
+def sync_url(url: URL) -> tuple[URL, dict[str, Any]]:
+    """The URL for calls that block, and what else its driver is to be told, verified."""
     made = url.set(drivername=_SYNC.get(url.drivername, url.drivername))
     if url.drivername == _ASYNCPG and "ssl" in made.query:  # libpq has another word for it
         rest = {name: value for name, value in made.query.items() if name != "ssl"}
         made = made.set(query={**rest, "sslmode": made.query["ssl"]})
-    return verified(made)[0]
+    return verified(made)
 
 
 def async_url(url: URL) -> tuple[URL, dict[str, Any]]:
@@ -44,12 +55,15 @@ def async_url(url: URL) -> tuple[URL, dict[str, Any]]:
 
 
 def verified(url: URL) -> tuple[URL, dict[str, Any]]:
-    """Have the driver verify a PostgreSQL that is not on this machine, unless the URL says how;
-    the URL, and further arguments of the driver.
+    """Have the driver verify a server that is not on this machine, unless the URL says how.
+
+    Returns the URL, and further arguments of the driver.
 
     Raises ConfigError for a driver that cannot be told.
     """
     given = url.query
+    if url.drivername.startswith(("mysql", "mariadb")):
+        return _verified_mysql(url)
     if not url.drivername.startswith("postgresql"):
         return url, {}
     if {"sslmode", "ssl", "service"} & given.keys() or os.environ.get("PGSSLMODE"):
@@ -67,10 +81,28 @@ def verified(url: URL) -> tuple[URL, dict[str, Any]]:
     )
 
 
+def _verified_mysql(url: URL) -> tuple[URL, dict[str, Any]]:
+    local = "unix_socket" in url.query or is_local(url.host)
+    if url.drivername in _MYSQL:
+        arguments = driver_arguments(url.query, local=local)
+        if url.drivername != "mysql+pymysql":
+            arguments.pop("ssl_disabled", None)
+        rest = {name: value for name, value in url.query.items() if name not in OPTIONS}
+        return url.set(query={"charset": "utf8mb4", **rest}), arguments
+    if local or any(name.startswith("ssl") for name in url.query):
+        return url, {}
+    raise ConfigError(
+        f"the store is on {url.host}, and {url.drivername} cannot be told to verify it",
+        hint="use mysql+pymysql://",
+    )
+
+
 def set_up(engine: Engine) -> None:
     """Make what the engine commits durable, and its transactions real."""
     if engine.dialect.name == "postgresql":
         _commit_durably(engine)
+    if engine.dialect.name == "mysql":
+        _lock_rows_only(engine)
     if engine.dialect.name == "sqlite":
         _one_writer_at_a_time(engine)
 
@@ -89,6 +121,18 @@ def _commit_durably(engine: Engine) -> None:
         )
         cursor.close()
         connection.commit()
+
+
+def _lock_rows_only(engine: Engine) -> None:
+    """What does not fit is refused, and no save locks the gap between two others' rows."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+        cursor.close()
 
 
 def _one_writer_at_a_time(engine: Engine) -> None:

@@ -60,7 +60,7 @@ class SqlStore:
 
     def __init__(self, url: str | URL, *, schema: str | None = None) -> None:
         parsed = read_url(url) if isinstance(url, str) else url
-        self._url = engines.sync_url(parsed)
+        self._url, self._arguments = engines.sync_url(parsed)
         self._async_url, self._async_arguments = engines.async_url(parsed)
         self.where = "the store at " + parsed.set(query={}).render_as_string(hide_password=True)
         self.tables = Tables(schema)
@@ -106,13 +106,18 @@ class SqlStore:
             self.engine = self._make_engine()
             with self.engine.begin() as connection:
                 if not self.tables.exist(connection, self.where):
-                    self.tables.metadata.create_all(connection)
+                    self.tables.create(connection)
                 read_facts(connection, self.tables, self.pipeline, self.where)
 
     def _make_engine(self) -> Engine:
         sqlalchemy = driver("sqlalchemy", _EXTRA)
         engine: Engine = self._driven(
-            lambda: sqlalchemy.create_engine(self._url, pool_pre_ping=True, hide_parameters=True)
+            lambda: sqlalchemy.create_engine(
+                self._url,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args=self._arguments,
+            )
         )
         engines.set_up(engine)
         return engine

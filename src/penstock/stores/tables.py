@@ -21,6 +21,9 @@ class Tables:
 
     def __init__(self, schema: str | None) -> None:
         from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
+        from sqlalchemy.dialects.mysql import LONGTEXT
+
+        long = Text().with_variant(LONGTEXT(), "mysql")
 
         self.metadata: MetaData = MetaData(schema=schema)
         self.streams, self.checkpoints = (
@@ -30,8 +33,8 @@ class Tables:
                 Column("pipeline", String(63), primary_key=True),
                 Column("sink", String(200), primary_key=True),
                 Column("stream", String(300), primary_key=True),
-                Column("data", Text),
-                Column("safe", Text),
+                Column("data", long),
+                Column("safe", long),
             )
             for name in ("penstock_streams", "penstock_checkpoints")
         )
@@ -40,7 +43,7 @@ class Tables:
             self.metadata,
             Column("pipeline", String(63), primary_key=True),
             Column("version", Integer, nullable=False),
-            Column("facts", Text, nullable=False),
+            Column("facts", long, nullable=False),
         )
         self.parked: Table = Table(
             "penstock_parked",
@@ -49,9 +52,21 @@ class Tables:
             Column("pipeline", String(63), nullable=False, index=True),
             Column("sink", String(200), nullable=False),
             Column("id", String(300), nullable=False),
-            Column("record", Text, nullable=False),
+            Column("record", long, nullable=False),
             sqlite_autoincrement=True,
         )
+
+    def create(self, connection: Connection) -> None:
+        """Make the tables. In MySQL their texts are told apart by case, accents and all."""
+        if connection.dialect.name == "mysql":
+            mariadb = getattr(connection.dialect, "is_mariadb", False)
+            for table in self.metadata.sorted_tables:
+                table.dialect_options["mysql"].update(
+                    engine="InnoDB",
+                    default_charset="utf8mb4",
+                    collate="utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin",
+                )
+        self.metadata.create_all(connection)
 
     def exist(self, connection: Connection, where: str) -> bool:
         """Whether the tables are there. Raises StoreError when only some are."""
