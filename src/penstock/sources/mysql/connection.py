@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from penstock import tls
 from penstock.component import Secret
 from penstock.errors import (
     ConfigError,
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 Connection: TypeAlias = "pymysql.Connection[Any]"
 
 _SCHEMES: Final = ("mysql", "mariadb")
-_MODES: Final = ("disable", "require", "verify-ca", "verify-full")
-_OPTIONS: Final = ("connect_timeout", "sslmode", "sslrootcert", "sslcert", "sslkey", "unix_socket")
+_OPTIONS: Final = ("connect_timeout", *tls.OPTIONS, "unix_socket")
 # https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html
 _DENIED: Final = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1698})
 _AGAIN: Final = frozenset({1040, 1053, 1077, 1129, 1203, 1226, 2002, 2003, 2006, 2013, 4031})
@@ -69,12 +68,8 @@ class Server:
         self.host = url.hostname or "127.0.0.1"
         self.port = port
         self.database = unquote(url.path.strip("/"))
-        self.local = "unix_socket" in given or _is_local(self.host)
-        self.sslmode = given.get("sslmode", "disable" if self.local else "verify-full")
-        if self.sslmode not in _MODES:
-            raise ConfigError(
-                f"sslmode {self.sslmode!r} is not known", hint=f"one of {', '.join(_MODES)}"
-            )
+        self.local = "unix_socket" in given or tls.is_local(self.host)
+        self.sslmode = tls.mode(given, local=self.local)
         self._given = given
         self._reached = False
 
@@ -114,7 +109,7 @@ class Server:
             "autocommit": True,
             "local_infile": False,
             "connect_timeout": int(self._given.get("connect_timeout", 10)),
-            **self._tls(),
+            **tls.driver_arguments(self._given, local=self.local),
         }
         try:
             connection: Connection = pymysql.connect(**{**parameters, **options})
@@ -124,17 +119,6 @@ class Server:
             raise self.explain(error) from None
         self._reached = True
         return connection
-
-    def _tls(self) -> dict[str, Any]:
-        if self.sslmode == "disable":
-            return {"ssl_disabled": True}
-        context = ssl.create_default_context(cafile=self._given.get("sslrootcert"))
-        context.check_hostname = self.sslmode == "verify-full"
-        if self.sslmode == "require":
-            context.verify_mode = ssl.CERT_NONE
-        if "sslcert" in self._given:
-            context.load_cert_chain(self._given["sslcert"], self._given.get("sslkey"))
-        return {"ssl": context}
 
     def explain(self, error: Exception) -> PenstockError:
         """Our error for the driver's."""
@@ -172,10 +156,6 @@ def error_number(error: Exception) -> int:
 def error_text(error: Exception) -> str:
     """The server's words."""
     return str(error.args[1] if len(error.args) > 1 else error).strip()
-
-
-def _is_local(host: str) -> bool:
-    return host.startswith("127.") or host.lower() in ("localhost", "::1")
 
 
 def rows(connection: Connection, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
