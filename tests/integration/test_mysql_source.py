@@ -239,6 +239,47 @@ def test_only_one_reads_for_a_pipeline(binlogs: Database, monkeypatch: pytest.Mo
     run(scenario())
 
 
+def test_of_two_with_one_number_one_ends(mariadb: Database) -> None:
+    """The server ends the stream of who has a newcomer's number: they would take turns for ever."""
+    shop(mariadb)
+
+    async def scenario() -> None:
+        options: dict[str, Any] = {"server_id": 4711}
+        async with (
+            follow(mariadb, pipeline="one", **options) as one,
+            follow(mariadb, pipeline="two", **options) as two,
+        ):
+            with pytest.raises(ConnectionLostError, match="took over"):
+                await one.read_for_ever()
+            await one.reopen()
+            with pytest.raises(ConnectionLostError, match="took over"):
+                await two.read_for_ever()
+            await two.reopen()
+            with pytest.raises(SlotInUseError, match="server_id"):
+                await one.read_for_ever()
+            mariadb.execute("INSERT INTO orders VALUES (3, 'new')")
+            assert len(await two.changes()) == 1
+
+    run(scenario())
+
+
+def test_any_number_may_look(binlogs: Database) -> None:
+    """Also under one name, as ``penstock tail`` has it."""
+    shop(binlogs)
+
+    async def scenario() -> None:
+        async with (
+            follow(binlogs, temporary=True) as one,
+            follow(binlogs, temporary=True) as two,
+        ):
+            await one.to_head()
+            await two.to_head()
+            binlogs.execute("INSERT INTO orders VALUES (3, 'new')")
+            assert len(await one.changes()) == len(await two.changes()) == 1
+
+    run(scenario())
+
+
 def test_a_store_without_memory_is_refused(binlogs: Database) -> None:
     shop(binlogs)
     memory = run(_begin(binlogs))

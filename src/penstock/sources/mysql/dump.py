@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -30,17 +31,31 @@ _REPLACED: Final = 4052
 _PATIENCE: Final = 86400  # seconds that the server is to wait for us, while a sink is behind
 
 
-def default_server_id(pipeline: str) -> int:
-    """Our number among the replicas: the same at each start, rarely another's."""
-    digest = hashlib.sha256(pipeline.encode()).digest()
-    return 1 << 31 | int.from_bytes(digest[:4], "big") >> 2
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What we are among the server's replicas: it ends the stream of who is the same as a newcomer,
+    so that a connection that broke unseen leaves nobody behind.
+
+    Parameters
+    ----------
+    heartbeat: seconds of silence after which the server is to say that it lives.
+    """
+
+    server_id: int
+    uuid: UUID
+    heartbeat: float
+
+    @classmethod
+    def named(cls, name: str, server_id: int | None, heartbeat: float) -> Replica:
+        """The same for a name at each start; another's number only by a rare chance."""
+        digest = hashlib.sha256(name.encode()).digest()
+        uuid = UUID(bytes=hashlib.sha256(f"penstock {name}".encode()).digest()[:16])
+        return cls(server_id or 1 << 31 | int.from_bytes(digest[:4], "big") >> 2, uuid, heartbeat)
 
 
-def ask(
-    connection: Connection, gtids: Gtids, *, server_id: int, heartbeat: float, pipeline: str
-) -> None:
+def ask(connection: Connection, gtids: Gtids, replica: Replica) -> None:
     """Ask for all transactions but these. Raises the driver's error."""
-    nanoseconds = int(heartbeat * 1e9)
+    nanoseconds = int(replica.heartbeat * 1e9)
     settings = [
         f"@master_heartbeat_period = {nanoseconds}",
         f"@source_heartbeat_period = {nanoseconds}",
@@ -48,7 +63,6 @@ def ask(
         "@source_binlog_checksum = @@global.binlog_checksum",
         f"SESSION net_write_timeout = {_PATIENCE}",
     ]
-    ours = str(UUID(bytes=hashlib.sha256(f"penstock {pipeline}".encode()).digest()[:16]))
     if isinstance(gtids, GtidPosition):
         settings += [
             "@mariadb_slave_capability = 4",
@@ -57,22 +71,22 @@ def ask(
             "@slave_gtid_ignore_duplicates = 0",
         ]
     else:
-        settings += [f"@slave_uuid = '{ours}'", f"@replica_uuid = '{ours}'"]
+        settings += [f"@slave_uuid = '{replica.uuid}'", f"@replica_uuid = '{replica.uuid}'"]
     with connection.cursor() as cursor:
         cursor.execute("SET " + ", ".join(settings))
     if isinstance(gtids, GtidSet):
         read = gtids.encode()
         flags = _THROUGH_GTID | _HEARTBEAT_V2
-        request = struct.pack("<HII", flags, server_id, 0)
+        request = struct.pack("<HII", flags, replica.server_id, 0)
         request += struct.pack("<QI", _BEGIN, len(read)) + read
         command = _COM_BINLOG_DUMP_GTID
     else:
-        request = struct.pack("<IHI", _BEGIN, 0, server_id)
+        request = struct.pack("<IHI", _BEGIN, 0, replica.server_id)
         command = _COM_BINLOG_DUMP
     connection._execute_command(command, request)  # type: ignore[attr-defined] # not in its stubs
 
 
-def probe(server: Server, gtids: Gtids, *, server_id: int, heartbeat: float, pipeline: str) -> None:
+def probe(server: Server, gtids: Gtids, replica: Replica) -> None:
     """Ask for all transactions but these, read none.
 
     Raises GapError and DivergedError as the server refuses, and the driver's error.
@@ -80,7 +94,7 @@ def probe(server: Server, gtids: Gtids, *, server_id: int, heartbeat: float, pip
     pymysql = driver("pymysql", "mysql")
     connection = server.connect()
     try:
-        ask(connection, gtids, server_id=server_id, heartbeat=heartbeat, pipeline=pipeline)
+        ask(connection, gtids, replica)
         connection._read_packet()  # type: ignore[no-untyped-call] # not in its stubs
     except pymysql.Error as error:
         found = explain(StreamError(error_number(error), error_text(error)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from penstock.ports import Context
 from penstock.sources.mysql.connection import Server
+from penstock.sources.mysql.dump import Replica
 from penstock.sources.mysql.lease import Lease
 
 if TYPE_CHECKING:
@@ -23,11 +24,16 @@ class Session:
     """An ordinary connection, a snapshot's reader while there is one, and our lease.
 
     Blocking calls run in threads, one at a time.
+
+    Parameters
+    ----------
+    replica: what we are to the server.
     """
 
-    def __init__(self, server: Server, context: Context) -> None:
+    def __init__(self, server: Server, context: Context, replica: Replica) -> None:
         self.server = server
         self.context = context
+        self.replica = replica
         self.reader: Connection | None = None
         self.lease: Lease | None = None
         self._control: Connection | None = None

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.errors import ConnectionLostError, PenstockError, StuckError
+from penstock.errors import ConnectionLostError, PenstockError, SlotInUseError, StuckError
 from penstock.failpoints import Failpoint
 from penstock.model import Barrier, Batch, Checkpoint, EventBatch, Mark, Table
 from penstock.model.projection import ProjectionOf, whole
@@ -24,6 +26,7 @@ from penstock.ports import Context, Finding, SourceState
 from penstock.registry import driver
 from penstock.sources.mysql import catalog, check, declarations, dump, fence, position
 from penstock.sources.mysql.connection import Server
+from penstock.sources.mysql.dump import Replica
 from penstock.sources.mysql.history import executed
 from penstock.sources.mysql.link import Link
 from penstock.sources.mysql.session import Session
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
 KEEPALIVE_EVERY: Final = 10.0
 """Seconds between two checkpoints of a log that has nothing for us."""
 
+CONTEST: Final = 600.0
+"""Seconds within which two that take over our stream have the same ``server_id`` for good."""
+
 
 class MySQLSource:
     """Reads a MySQL or MariaDB server's binlog (:class:`penstock.ports.Source`)."""
@@ -55,6 +61,8 @@ class MySQLSource:
         self._snapshot: Snapshot | None = None
         self._opened = False
         self._failure: str | None = None
+        self._own = secrets.token_hex(8)
+        self._replaced_at: float | None = None
         self._asked: set[tuple[Name, str]] = set()
         self._hold_until = float("inf")
         self._projection_of: ProjectionOf = whole
@@ -91,7 +99,11 @@ class MySQLSource:
         self._reached_at = context.clock.monotonic()
         if self._server.weak and not self._opened:
             context.logger.warning("%s", self._server.weak)
-        self._session = session = Session(self._server, context)
+        config = self.config
+        # Any number may look at once; of a pipeline's two copies one is to be told.
+        name = f"{context.pipeline} {self._own}" if config.temporary else context.pipeline
+        replica = Replica.named(name, config.server_id, config.heartbeat)
+        self._session = session = Session(self._server, context, replica)
         pymysql = driver("pymysql", "mysql")
         try:
             self._plan = await Startup(self.config, session, state, first=not self._opened).run()
@@ -112,16 +124,10 @@ class MySQLSource:
 
     def _ask(self, gtids: Gtids, heartbeat: float, **options: Any) -> Connection:
         """A stream of the log behind these transactions."""
-        config, pipeline = self.config, self._context.pipeline
+        assert self._session is not None
         connection = self._server.connect(**options)
         try:
-            dump.ask(
-                connection,
-                gtids,
-                server_id=config.server_id or dump.default_server_id(pipeline),
-                heartbeat=heartbeat,
-                pipeline=pipeline,
-            )
+            dump.ask(connection, gtids, replace(self._session.replica, heartbeat=heartbeat))
         except BaseException:
             connection.close()
             raise
@@ -311,8 +317,15 @@ class MySQLSource:
             self._target = None
 
     def _explain(self, error: StreamError) -> PenstockError:
-        """Our error for the server's. One that we do not know is tried again once."""
+        """Our error for the server's. One that we do not know is tried again once.
+
+        So is a stream that another took over; if that one does the same, we end and it stays.
+        """
         known = dump.explain(error)
+        if isinstance(known, SlotInUseError):
+            before, self._replaced_at = self._replaced_at, time.monotonic()
+            if before is None or self._replaced_at - before > CONTEST:
+                return ConnectionLostError(f"another took over our stream: {known.message}")
         if known is not None:
             return known
         text = self._server.scrub(error.text)

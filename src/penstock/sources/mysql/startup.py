@@ -154,7 +154,8 @@ class Startup:
             # A position names one transaction of each domain; that it is the server's own, and not
             # another's of the same number, only the server can say. It does so for where we start.
             for at in {*reached} - {text}:
-                await session.blocking(self._probe, gtids_of(facts.flavor, at))
+                theirs = gtids_of(facts.flavor, at)
+                await session.blocking(dump.probe, session.server, theirs, session.replica)
         if self._config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:
@@ -162,17 +163,6 @@ class Startup:
         self._forget(facts.history, main)
         if facts.dump() != self._state.facts:
             await self._state.save(facts.dump())
-
-    def _probe(self, gtids: Gtids) -> None:
-        session, config = self._session, self._config
-        pipeline = session.context.pipeline
-        dump.probe(
-            session.server,
-            gtids,
-            server_id=config.server_id or dump.default_server_id(pipeline),
-            heartbeat=config.heartbeat,
-            pipeline=pipeline,
-        )
 
     def _begin_log(self, flavor: Flavor, tables: Sequence[tuple[str, str]]) -> tuple[str, History]:
         """The transactions of now, and the tables as they are where the log does not tell."""
