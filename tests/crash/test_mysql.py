@@ -25,6 +25,7 @@ from typing import Any, Final
 import pymysql
 import pytest
 
+from penstock.sources.mysql.position import gtids_of
 from tests.conftest import OwnMySQL
 from tests.support.mysql import Database
 from tests.support.waiting import eventually
@@ -217,6 +218,7 @@ def judge(shop: Database, folder: Path) -> None:
     transactions: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     noted = set()
     latest: dict[int, int] = {}
+    shown = ""
     for value in changes.values():
         if value["op"] != "read":
             transactions[value["transaction"]["id"]].append(value)
@@ -226,7 +228,10 @@ def judge(shop: Database, folder: Path) -> None:
                 latest[key] = ver
         elif value["table"] == "d.journal":
             noted.add(value["after"]["tx"])
+            shown = value["source"]["gtids"]
     for name, parts in transactions.items():
+        if name in gtids_of(shop.server.flavor, shown):
+            continue  # the journal was copied again after others: its copy has the note
         [note] = [part for part in parts if part["table"] == "d.journal"]
         assert note["after"]["changes"] == len(parts), f"{name} is not whole"
         noted.add(note["after"]["tx"])
