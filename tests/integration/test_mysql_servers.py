@@ -39,6 +39,11 @@ def test_each_database_is_fresh(binlogs: Database) -> None:
     assert binlogs.fetch("SELECT * FROM t") == [(1,)]
 
 
+def test_servers_do_not_share_temporary_files(binlogs: Database) -> None:
+    [(found,)] = binlogs.fetch("SELECT @@tmpdir")
+    assert Path(found) == binlogs.server.directory / "tmp"
+
+
 @pytest.mark.parametrize("flavor", FLAVORS)
 def test_committed_rows_survive_a_kill_and_a_restart(own_mysql: OwnMySQL, flavor: Flavor) -> None:
     server = own_mysql(flavor)
