@@ -164,7 +164,6 @@ class MySQL:
             atexit.register(self.close)
             shutil.copytree(template(self.flavor), self.data)
             (self.directory / "users.sql").write_text(_USERS)
-            (self.directory / "tmp").mkdir()
         deadline = time.monotonic() + timeout
         while not self._launch(deadline):
             said = self.log[-3000:]
@@ -202,8 +201,6 @@ class MySQL:
             "port": self.port,
             "socket": self.directory / "socket",
             "pid-file": self.directory / "pid",
-            # One that starts removes what it takes for its own temporary tables of an earlier life.
-            "tmpdir": self.directory / "tmp",
             "init-file": self.directory / "users.sql",
             **self.settings,
         }
