@@ -12,15 +12,18 @@ from penstock.formats.debezium.outbox import Outbox
 from penstock.formats.debezium.route import Route
 from penstock.formats.debezium.unwrap import Unwrap
 from tests.docs.tables import tables
-from tests.interop.remaining import REMAINING
+from tests.interop.remaining import BINLOG, REMAINING
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats" / "debezium.md"
 
 
 def test_the_page_lists_what_differs() -> None:
-    _, _, rest = PAGE.read_text().partition("| where | Debezium | penstock |\n|---|---|---|\n")
-    listed = rest.partition("\n\n")[0].splitlines()
-    assert listed == [f"| {entry.what} | {entry.theirs} | {entry.ours} |" for entry in REMAINING]
+    _, *parts = PAGE.read_text().split("| where | Debezium | penstock |\n|---|---|---|\n")
+    listed = [part.partition("\n\n")[0].splitlines() for part in parts]
+    assert listed == [
+        [f"| {entry.what} | {entry.theirs} | {entry.ours} |" for entry in entries]
+        for entries in (REMAINING, BINLOG)
+    ]
 
 
 def test_the_page_lists_the_options() -> None:
