@@ -45,6 +45,7 @@ NO_KERNEL = (
     "tests/integration/test_kafka_sink.py",
     "tests/integration/test_mysql_failover.py",
     "tests/integration/test_mysql_oracle.py",
+    "tests/integration/test_mysql_places.py",
     "tests/integration/test_mysql_servers.py",
     "tests/integration/test_mysql_shapes.py",
     "tests/integration/test_mysql_source.py",
@@ -58,6 +59,7 @@ NO_KERNEL = (
     "tests/wire/test_binlogs.py",
     "tests/wire/test_decimals.py",
     "tests/wire/test_gtid.py",
+    "tests/wire/test_place.py",
     "tests/wire/test_statements.py",
 )
 

@@ -13,7 +13,7 @@ from penstock.model.table import qualified
 from penstock.ports import Finding
 from penstock.sources.mysql import catalog, fence
 from penstock.sources.mysql.connection import Connection, Server, one, rows
-from penstock.sources.mysql.history import executed, flavor_of
+from penstock.sources.mysql.history import executed, flavor_of, nameless
 from penstock.sources.mysql.position import Flavor
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def status(server: Server) -> dict[str, Any]:
             "server": str(server),
             "flavor": flavor,
             "version": one(connection, "SELECT VERSION()"),
-            "gtids": executed(connection, flavor),
+            "gtids": executed(connection, flavor, by_place=nameless(connection, flavor)),
             "log_files": len(files),
             "log_bytes": sum(int(row[1]) for row in files),
             "sslmode": server.sslmode,
@@ -102,12 +102,6 @@ def _errors(
             yield SourceError(
                 f"{name} is {found}: the log lacks what we need", hint=_set(flavor, name, value)
             )
-    if flavor == "mysql" and (mode := one(connection, "SELECT @@GLOBAL.gtid_mode")) != "ON":
-        yield SourceError(
-            f"gtid_mode is {mode}: transactions have no name that survives a failover",
-            hint="SET PERSIST enforce_gtid_consistency = ON, then SET PERSIST gtid_mode = "
-            "OFF_PERMISSIVE, ON_PERMISSIVE and ON, one after the other",
-        )
     yield from _privileges(connection, flavor, config)
     if not tables and all("*" not in pattern for pattern in config.tables):
         yield SourceError("no table is captured", hint="check the patterns in tables")
@@ -187,6 +181,14 @@ def _warnings(connection: Connection, flavor: Flavor, tables: Tables) -> Iterato
                     "deletes by itself is not in the log",
                     "delete and update by statements of your own",
                 )
+    if nameless(connection, flavor):
+        yield Finding(
+            "warning",
+            "transactions have no GTIDs: reading goes on by the log's files and positions, on this "
+            "server alone; after a failover the pipeline stops as diverged",
+            "SET PERSIST enforce_gtid_consistency = ON; then SET PERSIST gtid_mode = "
+            "OFF_PERMISSIVE, ON_PERMISSIVE and ON, one after the other",
+        )
     expires = int(float(one(connection, "SELECT @@GLOBAL.binlog_expire_logs_seconds")))
     if 0 < expires < _SHORT:
         yield Finding(

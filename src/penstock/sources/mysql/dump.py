@@ -17,6 +17,7 @@ from penstock.registry import driver
 from penstock.sources.mysql.connection import Server, error_number, error_text
 from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
 from penstock.sources.mysql.wire.packets import StreamError
+from penstock.sources.mysql.wire.place import Place
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.connection import Connection
@@ -81,7 +82,8 @@ def ask(connection: Connection, gtids: Gtids, replica: Replica) -> None:
         request += struct.pack("<QI", _BEGIN, len(read)) + read
         command = _COM_BINLOG_DUMP_GTID
     else:
-        request = struct.pack("<IHI", _BEGIN, 0, replica.server_id)
+        at, file = (gtids.position, gtids.file) if isinstance(gtids, Place) else (_BEGIN, "")
+        request = struct.pack("<IHI", at, 0, replica.server_id) + file.encode()
         command = _COM_BINLOG_DUMP
     connection._execute_command(command, request)  # type: ignore[attr-defined] # not in its stubs
 
@@ -128,7 +130,13 @@ def explain(error: StreamError) -> PenstockError | None:
             hint="`penstock teardown` and a new snapshot; keep the log longer than a pipeline "
             "may stand still (binlog_expire_logs_seconds)",
         )
-    if "more gtids than" in words:
+    if "first log file name" in words:
+        return GapError(
+            f"the server has removed the file of its log that we are in: {error.text}",
+            hint="`penstock teardown` and a new snapshot; keep the log longer than a pipeline "
+            "may stand still (binlog_expire_logs_seconds)",
+        )
+    if "more gtids than" in words or "> file size" in words or "impossible position" in words:
         return DivergedError(
             f"the server does not know a transaction that we have: {error.text}",
             hint="it was promoted without it, or is another server; compare, then "

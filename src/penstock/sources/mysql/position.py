@@ -1,7 +1,8 @@
 """Checkpoints of a MySQL source, and what is in which. Pure.
 
 The log's checkpoint holds the transactions that have been read; the server is asked for all others.
-They have no order: what two checkpoints have in common is in neither's past alone.
+They have no order: what two checkpoints have in common is in neither's past alone. Where a server's
+transactions have no names, the checkpoint is a place in its log, which no other server knows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, Literal
 from penstock.model import Checkpoint, Mark
 from penstock.model.stream import MAIN, snapshot_stream, snapshot_table
 from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
+from penstock.sources.mysql.wire.place import Place
 
 Flavor = Literal["mysql", "mariadb"]
 
@@ -22,9 +24,15 @@ _PARSE: Final[dict[Flavor, Callable[[str], Gtids]]] = {
 }
 
 
+def is_place(text: str) -> bool:
+    """Whether transactions are told by a place in one server's log."""
+    return "/" in text
+
+
 def gtids_of(flavor: Flavor, text: str) -> Gtids:
-    """Transactions as the flavor writes them. Raises ValueError for anything else."""
-    return _PARSE[flavor](text)
+    """Transactions as the flavor writes them, or all before a place in one server's log. Raises
+    ValueError for anything else."""
+    return Place.parse(text) if is_place(text) else _PARSE[flavor](text)
 
 
 def main_checkpoint(flavor: Flavor, gtids: Gtids) -> Checkpoint:

@@ -31,6 +31,7 @@ from penstock.model.stream import snapshot_mark, snapshot_stream
 from penstock.registry import driver
 from penstock.sources.mysql import catalog, position
 from penstock.sources.mysql.connection import Server, error_number, one, quote, rows
+from penstock.sources.mysql.history import executed, place
 from penstock.sources.mysql.position import Flavor
 from penstock.sources.mysql.wire.layouts import as_told
 from penstock.sources.mysql.wire.resultrows import row_reader, selected
@@ -44,7 +45,6 @@ BLOCK: Final = 1000
 _BLOCK_BYTES: Final = 1 << 20
 _LOCK_WAIT: Final = (1205, 3024)
 _CHANGED: Final = 1412
-_SYNTAX: Final = 1064
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,12 @@ class Begun(NamedTuple):
     place: tuple[str, int]
 
 
-def begin(server: Server, flavor: Flavor, lock_timeout: float) -> Begun:
+def begin(server: Server, flavor: Flavor, lock_timeout: float, *, by_place: bool) -> Begun:
     """Begin a consistent read.
+
+    Parameters
+    ----------
+    by_place: tell what it shows by a place in the log.
 
     Raises SourceError when the lock is not to be had in time.
     """
@@ -99,7 +103,7 @@ def begin(server: Server, flavor: Flavor, lock_timeout: float) -> Begun:
         rows(reader, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         if flavor == "mariadb":
             return Begun(reader, *_begin_mariadb(reader))
-        return Begun(reader, *_begin_locked(server, reader, lock_timeout))
+        return Begun(reader, *_begin_locked(server, reader, lock_timeout, by_place))
     except BaseException:
         reader.close()
         raise
@@ -118,7 +122,7 @@ def _begin_mariadb(reader: Connection) -> tuple[str, tuple[str, int]]:
 
 
 def _begin_locked(
-    server: Server, reader: Connection, lock_timeout: float
+    server: Server, reader: Connection, lock_timeout: float, by_place: bool
 ) -> tuple[str, tuple[str, int]]:
     pymysql = driver("pymysql", "mysql")
     with server.connect() as locking:
@@ -135,23 +139,9 @@ def _begin_locked(
             ) from None
         try:
             rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            gtids: str = one(locking, "SELECT @@GLOBAL.gtid_executed")
-            place = _place(locking)
+            return executed(locking, "mysql", by_place=by_place), place(locking)
         finally:
             rows(locking, "UNLOCK TABLES")
-    return "".join(gtids.split()), place
-
-
-def _place(connection: Connection) -> tuple[str, int]:
-    """Where MySQL writes its log."""
-    pymysql = driver("pymysql", "mysql")
-    try:
-        [(file, position, *_)] = rows(connection, "SHOW BINARY LOG STATUS")
-    except pymysql.Error as error:
-        if error_number(error) != _SYNTAX:
-            raise
-        [(file, position, *_)] = rows(connection, "SHOW MASTER STATUS")  # before MySQL 8.2
-    return str(file), int(position)
 
 
 class Snapshot:

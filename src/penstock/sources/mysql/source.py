@@ -350,7 +350,8 @@ class MySQLSource:
             return None
         session, flavor = self._session, self._plan.facts.flavor
         assert session is not None
-        text = await session.blocking(executed, session.control, flavor)
+        by_place = not self._plan.start.named
+        text = await session.blocking(partial(executed, session.control, flavor, by_place=by_place))
         self._target = target = position.gtids_of(flavor, text)
         if self._link is not None:
             self._link.nudge()

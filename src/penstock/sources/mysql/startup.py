@@ -22,8 +22,8 @@ from penstock.sources.mysql import catalog, check, declarations, dump, fence, sn
 from penstock.sources.mysql.connection import Connection, error_number, one, rows
 from penstock.sources.mysql.declarations import Declarations
 from penstock.sources.mysql.facts import Captured, Facts
-from penstock.sources.mysql.history import compare, executed, flavor_of
-from penstock.sources.mysql.position import Flavor, covers, gtids_in, gtids_of
+from penstock.sources.mysql.history import compare, executed, flavor_of, nameless
+from penstock.sources.mysql.position import Flavor, covers, gtids_in, gtids_of, is_place
 from penstock.sources.mysql.session import Session
 from penstock.sources.mysql.snapshot import Begun, Due
 from penstock.sources.mysql.wire.gtid import Gtids
@@ -79,6 +79,7 @@ class Startup:
         self._due: Sequence[Due] = ()
         self._due_at = ""
         self._due_place = ("", 0)
+        self._by_place = False
 
     async def run(self) -> Plan:
         """Connect, judge, and begin. Raises as :meth:`MySQLSource.open`."""
@@ -96,6 +97,13 @@ class Startup:
                 hint="bring the old server back; or `penstock teardown` and a new snapshot",
             )
         if facts is None or facts.began is None:
+            self._by_place = await session.blocking(nameless, session.control, flavor)
+            if self._by_place:
+                session.context.logger.warning(
+                    "transactions of %s have no GTIDs: no other server can be read on after a "
+                    "failover",
+                    session.server,
+                )
             facts = await self._begin(facts, flavor, tables)
         else:
             await self._resume(facts, tables)
@@ -148,6 +156,7 @@ class Startup:
         """The server must have all that we have not read, and know all that we have."""
         session, main = self._session, self._state.start.get(MAIN)
         text = main.value["gtids"] if main is not None else facts.began or ""
+        self._by_place = is_place(text)
         reached = [at.value["gtids"] for at in self._state.reached.get(MAIN, ())]
         await session.blocking(compare, session.control, facts.flavor, text, reached)
         if facts.flavor == "mariadb":
@@ -168,19 +177,24 @@ class Startup:
         """The transactions of now, and the tables as they are where the log does not tell."""
         session = self._session
         if fence.told_by_log(session.control):
-            return executed(session.control, flavor), {}
+            return executed(session.control, flavor, by_place=self._by_place), {}
         with fence.held(session.server, tables, self._config.lock_timeout) as connection:
-            return executed(connection, flavor), _first_versions(connection, tables)
+            began = executed(connection, flavor, by_place=self._by_place)
+            return began, _first_versions(connection, tables)
 
     async def _begin_snapshot(self, flavor: Flavor, tables: Sequence[tuple[str, str]]) -> History:
         """Also gives the tables as they are where the log does not tell."""
         session, config = self._session, self._config
 
+        def take() -> Begun:
+            timeout = config.lock_timeout
+            return snapshot.begin(session.server, flavor, timeout, by_place=self._by_place)
+
         def begin() -> tuple[Begun, History]:
             if fence.told_by_log(session.control):
-                return snapshot.begin(session.server, flavor, config.lock_timeout), {}
+                return take(), {}
             with fence.held(session.server, tables, config.lock_timeout) as connection:
-                begun = snapshot.begin(session.server, flavor, config.lock_timeout)
+                begun = take()
                 try:
                     return begun, _first_versions(connection, tables)
                 except BaseException:

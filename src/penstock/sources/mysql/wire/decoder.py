@@ -178,6 +178,7 @@ class Decoder:
                 if assembly.size >= enough and not self._log.in_xa:
                     assembly.cut(enough)
                     yield from assembly.take()
+        self._log.rest()
         assembly.close_sealed()
         if self._log.waits and not self._log.is_open:
             assembly.close_all()
@@ -190,6 +191,8 @@ class Decoder:
         head = header(event)
         if head.type == _T.FORMAT_DESCRIPTION:
             self._checksums = FormatDescription.parse(event).checksums
+            if head.end:  # else it only tells a reader that begins farther on
+                self._log.position = head.end
             return
         end = len(event)
         if self._checksums:

@@ -26,10 +26,12 @@ _MARIADB: Final = re.compile("([0-9]{1,10})-([0-9]{1,10})-([0-9]{1,20})")
 class Gtids(Protocol):
     """Transactions that have been read.
 
-    ``gaps``: whether one can be left out and later ones not.
+    ``gaps``: whether one can be left out and later ones not. ``named``: whether they have names,
+    or are known by their places in one server's log.
     """
 
     gaps: ClassVar[bool]
+    named: ClassVar[bool]
 
     def __contains__(self, gtid: object) -> bool: ...
     def __le__(self, other: Self) -> bool:
@@ -40,6 +42,9 @@ class Gtids(Protocol):
 
     def add(self, gtid: str) -> None:
         """One more."""
+
+    def reach(self, file: str, position: int) -> None:
+        """All before a place of the log has been read: what has names does not tell by that."""
 
     def copy(self) -> Self:
         """The same, to be changed alone."""
@@ -55,6 +60,7 @@ class GtidSet:
 
     __slots__ = ("_intervals",)
     gaps: ClassVar[bool] = True
+    named: ClassVar[bool] = True
 
     def __init__(self, intervals: dict[str, list[list[int]]] | None = None) -> None:
         self._intervals = intervals or {}
@@ -131,6 +137,9 @@ class GtidSet:
             intervals[-1][1] = number + 1
         else:
             self._insert(source, number, number + 1)
+
+    def reach(self, file: str, position: int) -> None:
+        """Nothing: transactions have names."""
 
     def copy(self) -> GtidSet:
         """The same, to be changed alone."""
@@ -229,6 +238,7 @@ class GtidPosition:
 
     __slots__ = ("_domains",)
     gaps: ClassVar[bool] = False
+    named: ClassVar[bool] = True
 
     def __init__(self, domains: dict[int, tuple[int, int]] | None = None) -> None:
         self._domains = domains or {}
@@ -273,6 +283,9 @@ class GtidPosition:
         """One more."""
         domain, server, number = split_mariadb(gtid)
         self._domains[domain] = (server, number)
+
+    def reach(self, file: str, position: int) -> None:
+        """Nothing: transactions have names."""
 
     def copy(self) -> GtidPosition:
         """The same, to be changed alone."""

@@ -128,7 +128,7 @@ class Transactions:
         self.explicit = False
         self.ordinal = 0
         committed = gtid.committed_us or head.timestamp * 1_000_000
-        name = gtid.text or f"{self.file}/{self.position}"
+        name = gtid.text if gtid.text and self._gtids.named else f"{self.file}/{self.position}"
         place = {"file": self.file, "pos": self.position - head.size}  # where it begins
         facts = {**self._facts, "server_id": head.server_id, **place}
         if gtid.text:
@@ -185,10 +185,18 @@ class Transactions:
         for gtid in self._read:
             self._gtids.add(gtid)
         self._read.clear()
+        self._gtids.reach(self.file, self.position)
         self._committed += 1
         self._safe_place = (self.file, self.position)
         self.assembly.advance(self._committed)
         self.assembly.seal()
+
+    def rest(self) -> None:
+        """All that came has been read. A place in the log moves on between transactions too: files
+        end, and are removed."""
+        here = (self.file, self.position)
+        if not (self._gtids.named or self.is_open or self._held or here == self._safe_place):
+            self._done(())
 
     def _leave(self) -> None:
         self._gtid = self._origin = None
