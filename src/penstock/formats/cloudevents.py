@@ -30,6 +30,7 @@ _TRANSACTION: Final = {
     "data_collection_order": "txdatacollectionorder",
 }
 _SIDES: Final = ("before", "after")
+_INTEGERS: Final = ("row",)  # of 32 bits, which an attribute may be
 
 
 class CloudEvents(Debezium):
@@ -87,7 +88,8 @@ class CloudEventsConverter(JsonConverter):
             _EXTENSION + "op": envelope["op"],
         }
         for name, given in source.items():
-            event[_EXTENSION + name.replace("_", "")] = _text(given)
+            told = given if name in _INTEGERS else _text(given)
+            event[_EXTENSION + name.replace("_", "")] = told
         for name, short in _TRANSACTION.items():
             event[_EXTENSION + short] = _text(transaction.get(name))
         return orjson.dumps(event)[:-1] + b',"data":' + data + b"}"
