@@ -37,20 +37,35 @@ POSTGRESQL: Final = {
     "publication.name": "debezium",
     "slot.drop.on.stop": "true",
 }
-MYSQL: Final = {
-    "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+BINLOG: Final = {
     "database.server.id": "5701",
-    "database.ssl.mode": "disabled",
     "include.schema.changes": "false",
     "schema.history.internal": "io.debezium.relational.history.MemorySchemaHistory",
 }
+OF_FLAVOR: Final = {
+    "mysql": {
+        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+        "database.ssl.mode": "disabled",
+    },
+    "mariadb": {
+        "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
+        "database.ssl.mode": "disable",
+    },
+}
+PROJECTS: Final = {"mariadb": "debezium-mariadb"}
+"""Of what is not in the project ``debezium``, by the URL's scheme."""
 
 
 def properties(dsn: str, settings: Mapping[str, str]) -> dict[str, str]:
     """The connector's properties for a database; ``settings`` use ``__`` for dots."""
     given = {name.replace("__", "."): value for name, value in settings.items()}
-    connector = _mysql if dsn.startswith("mysql:") else _postgresql
+    connector = _binlog if urlsplit(dsn).scheme in OF_FLAVOR else _postgresql
     return {**DEFAULTS, **connector(dsn), **given}
+
+
+def project(dsn: str) -> str:
+    """The Maven project that has the connector for a database."""
+    return PROJECTS.get(urlsplit(dsn).scheme, "debezium")
 
 
 def _postgresql(dsn: str) -> dict[str, str]:
@@ -65,10 +80,11 @@ def _postgresql(dsn: str) -> dict[str, str]:
     }
 
 
-def _mysql(dsn: str) -> dict[str, str]:
+def _binlog(dsn: str) -> dict[str, str]:
     parts = urlsplit(dsn)
     return {
-        **MYSQL,
+        **BINLOG,
+        **OF_FLAVOR[parts.scheme],
         "database.hostname": str(parts.hostname),
         "database.port": str(parts.port),
         "database.user": str(parts.username),
@@ -87,13 +103,14 @@ class Peer:
         *,
         heap: int = HEAP,
         options: tuple[str, ...] = LIGHT,
+        project: str = "debezium",
     ) -> None:
         self.records: list[dict[str, Any]] = []
         self.log = directory / "debezium.log"
         path = directory / "debezium.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self.java = Java(
-            "debezium",
+            project,
             "Peer",
             str(path),
             log=self.log,
@@ -139,7 +156,8 @@ class Peer:
 def running(dsn: str, settings: Mapping[str, str], *, heap: int = HEAP) -> Iterator[Peer]:
     """Debezium captures a database; ``settings`` are its properties with ``__`` for dots."""
     with tempfile.TemporaryDirectory(prefix="penstock-debezium-") as directory:
-        peer = Peer(properties(dsn, settings), Path(directory), heap=heap)
+        made = properties(dsn, settings)
+        peer = Peer(made, Path(directory), heap=heap, project=project(dsn))
         try:
             yield peer
         finally:
@@ -153,7 +171,7 @@ def main(dsn: str, *settings: str) -> int:
         merged = properties(dsn, pairs)
         path.write_text("".join(f"{name}={value}\n" for name, value in merged.items()))
         log = Path(directory) / "log"
-        java = Java("debezium", "Peer", str(path), log=log, heap=HEAP, stdout=sys.stdout.buffer)
+        java = Java(project(dsn), "Peer", str(path), log=log, heap=HEAP, stdout=sys.stdout.buffer)
         signal.signal(signal.SIGINT, lambda *_: java.process.terminate())
         code = java.process.wait()
         sys.stderr.write(log.read_text("utf-8", "replace"))

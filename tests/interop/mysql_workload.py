@@ -59,7 +59,7 @@ TYPES: Final[dict[str, tuple[str, ...]]] = {
     "enum('a','d,e')": ("'a'", "'d,e'"),
     "set('x','y','z w')": ("'x,z w'", "''", "'y'"),
     "enum('a','ä') character set latin1": ("'ä'",),
-    "year": ("2018", "1901", "2155", "0"),
+    "year": ("2018", "1901", "2155"),
     "date": (
         "'2016-11-04'",
         "'1000-01-01'",
@@ -99,6 +99,7 @@ TYPES: Final[dict[str, tuple[str, ...]]] = {
 """SQL type to literals."""
 
 MYSQL: Final[dict[str, tuple[str, ...]]] = {
+    "year": (*TYPES["year"], "0"),
     "vector(3)": ("STRING_TO_VECTOR('[1,2.5,-0.1]')",),
     "json": (
         *TYPES["json"],
@@ -108,8 +109,6 @@ MYSQL: Final[dict[str, tuple[str, ...]]] = {
 }
 MARIADB: Final[dict[str, tuple[str, ...]]] = {
     "uuid": ("'09e59e9c-3c5d-4e0c-9bf8-7d6f0c8f8f1e'",),
-    "inet4": ("'10.0.0.1'",),
-    "inet6": ("'2001:db8::1'",),
 }
 
 DEFAULTS: Final[tuple[tuple[str, str], ...]] = (

@@ -245,7 +245,23 @@ BINLOG: Final = (
         _is_of_truncate,
     ),
 )
-"""Of MySQL and MariaDB."""
+"""Of MySQL."""
+
+_OF_MYSQL: Final = ("`YEAR` 0000", "`JSON` in the stream")  # MariaDB's JSON is a text
+MARIADB: Final = (
+    *(entry for entry in BINLOG if entry.what not in _OF_MYSQL),
+    Remaining(
+        "a zero `TIMESTAMP` in the stream of MariaDB",
+        "1970-01-01T00:00:00Z",
+        "null where it may be, as Debezium has it for MySQL since 3.6",
+        "default",
+        lambda found, column: (
+            found.theirs == "1970-01-01T00:00:00Z"
+            and (found.ours is None or found.path[-1] in ("n26", "n30"))
+        ),
+    ),
+)
+"""Of MariaDB, whose connector is one of 3.5."""
 
 _ColumnOf = Callable[[Difference], str | None]
 
