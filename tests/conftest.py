@@ -48,6 +48,7 @@ NO_KERNEL = (
     "tests/integration/test_mysql_places.py",
     "tests/integration/test_mysql_servers.py",
     "tests/integration/test_mysql_shapes.py",
+    "tests/integration/test_mysql_snapshot.py",
     "tests/integration/test_mysql_source.py",
     "tests/integration/test_proxy.py",
     "tests/integration/test_sql_mysql.py",
@@ -60,6 +61,7 @@ NO_KERNEL = (
     "tests/wire/test_decimals.py",
     "tests/wire/test_gtid.py",
     "tests/wire/test_place.py",
+    "tests/wire/test_resultrows.py",
     "tests/wire/test_statements.py",
 )
 

@@ -23,6 +23,7 @@ class MySQL(Component):
     tables: patterns ``database.table``; ``*`` stands for any characters; case matters.
     snapshot: ``initial``: a copy of each table first, once; ``never``: only what comes from now
         on; ``always``: a new copy at each start; ``only``: the copy, then end.
+    snapshot_connections: how many connections read the snapshot at the same time.
     server_id: our number among the server's replicas; by default made of the pipeline's name.
     heartbeat: seconds of silence after which the server says that it lives.
     lock_timeout: seconds to wait for the lock under which a snapshot begins.
@@ -39,6 +40,7 @@ class MySQL(Component):
     dsn: SecretField
     tables: tuple[str, ...] = ("*.*",)
     snapshot: Literal["initial", "never", "always", "only"] = "never"
+    snapshot_connections: int = Field(default=2, ge=1, le=64)
     server_id: int | None = Field(default=None, ge=1, lt=1 << 32)
     heartbeat: float = Field(default=5.0, gt=0, le=3600)
     lock_timeout: float = Field(default=30.0, ge=1)

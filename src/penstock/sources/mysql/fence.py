@@ -15,6 +15,7 @@ from penstock.errors import ConnectionLostError, SourceError
 from penstock.registry import driver
 from penstock.sources.mysql import catalog
 from penstock.sources.mysql.connection import Server, error_number, one, quote, rows
+from penstock.sources.mysql.history import place
 from penstock.sources.mysql.wire.alterations import Name, altered, renamed
 from penstock.sources.mysql.wire.packets import Packets
 from penstock.sources.mysql.wire.shapes import Statement, Statements
@@ -75,12 +76,8 @@ def told_by_log(connection: Connection) -> bool:
 
 def _end(connection: Connection) -> Place:
     """Where the log ends now."""
-    pymysql = driver("pymysql", "mysql")
-    try:
-        [(file, position, *_)] = rows(connection, "SHOW BINARY LOG STATUS")
-    except pymysql.ProgrammingError:  # before MySQL 8.2, and MariaDB's
-        [(file, position, *_)] = rows(connection, "SHOW MASTER STATUS")
-    return _number(file), int(position)
+    file, position = place(connection)
+    return _number(file), position
 
 
 def _number(file: str) -> int:

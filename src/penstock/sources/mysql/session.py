@@ -12,6 +12,7 @@ from penstock.ports import Context
 from penstock.sources.mysql.connection import Server
 from penstock.sources.mysql.dump import Replica
 from penstock.sources.mysql.lease import Lease
+from penstock.sources.mysql.readers import Readers
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.connection import Connection
@@ -21,7 +22,7 @@ _Arguments = TypeVarTuple("_Arguments")
 
 
 class Session:
-    """An ordinary connection, a snapshot's reader while there is one, and our lease.
+    """An ordinary connection, a snapshot's readers while there is one, and our lease.
 
     Blocking calls run in threads, one at a time.
 
@@ -34,7 +35,7 @@ class Session:
         self.server = server
         self.context = context
         self.replica = replica
-        self.reader: Connection | None = None
+        self.readers: Readers | None = None
         self.lease: Lease | None = None
         self._control: Connection | None = None
         self._using = threading.Lock()
@@ -63,15 +64,15 @@ class Session:
 
         return await asyncio.to_thread(alone)
 
-    async def close_reader(self) -> None:
+    async def close_readers(self) -> None:
         """Let the snapshot go."""
-        reader, self.reader = self.reader, None
-        if reader is not None:
-            await asyncio.to_thread(_end, reader)
+        readers, self.readers = self.readers, None
+        if readers is not None:
+            await asyncio.to_thread(readers.close)
 
     async def close(self) -> None:
         """Disconnect. Safe to call twice."""
-        await self.close_reader()
+        await self.close_readers()
         if self.lease is not None:
             await asyncio.to_thread(self.lease.close)
             self.lease = None

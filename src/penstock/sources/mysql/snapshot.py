@@ -1,18 +1,19 @@
-"""The copy of the due tables' rows, all in one consistent read, which begins where the log goes on.
+"""The copy of the due tables' rows, all as they were at one moment, where the log goes on.
 
-MariaDB tells a consistent read's place in the log without a lock. MySQL does not: there commits are
-held up by a global lock for the moment that the read takes to begin.
+The readers have begun together (:mod:`~penstock.sources.mysql.moment`), and know the tables as
+they were then. Nothing keeps statements from altering a table before it is read: one that is not as
+it was is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from penstock.errors import SchemaError, SourceError
+from penstock.errors import SchemaError
 from penstock.failpoints import Failpoint
 from penstock.model import (
     Batch,
@@ -20,31 +21,28 @@ from penstock.model import (
     Checkpoint,
     Event,
     EventBatch,
-    Mark,
     Origin,
     SnapshotBegin,
     SnapshotEnd,
     Table,
 )
-from penstock.model.projection import ProjectionOf, whole
+from penstock.model.projection import Projection, ProjectionOf, whole
 from penstock.model.stream import snapshot_mark, snapshot_stream
-from penstock.registry import driver
-from penstock.sources.mysql import catalog, position
-from penstock.sources.mysql.connection import Server, error_number, one, quote, rows
-from penstock.sources.mysql.history import executed, place
+from penstock.sources.mysql import catalog, parts, position
 from penstock.sources.mysql.position import Flavor
+from penstock.sources.mysql.reader import altered
+from penstock.sources.mysql.readers import Block, Readers
+from penstock.sources.mysql.wire.alterations import Name
 from penstock.sources.mysql.wire.layouts import as_told
-from penstock.sources.mysql.wire.resultrows import row_reader, selected
+from penstock.sources.mysql.wire.resultrows import Row
+from penstock.sources.mysql.wire.tablemap import TableMap
+from penstock.sources.mysql.wire.types import make_table
 
 if TYPE_CHECKING:
-    from penstock.sources.mysql.connection import Connection
     from penstock.sources.mysql.session import Session
 
-BLOCK: Final = 1000
-"""Rows of a batch at most."""
-_BLOCK_BYTES: Final = 1 << 20
-_LOCK_WAIT: Final = (1205, 3024)
-_CHANGED: Final = 1412
+_OBJECT: Final = 48
+"""Bytes that a value takes beside those of the row, which are few: budgets are there for memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,103 +54,73 @@ class Due:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What all readers see.
+
+    Parameters
+    ----------
+    at: the transactions that it shows.
+    place: where in the log that is: a file and a position.
+    shapes: the tables as they were; None for those that were not there.
+    """
+
+    readers: Readers
+    at: str
+    place: tuple[str, int]
+    shapes: Mapping[Name, TableMap | None]
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far a snapshot is, for people who wait."""
+    """How far a snapshot is, for people who wait.
+
+    Parameters
+    ----------
+    table: the table whose rows are given out now.
+    rows: rows given out of all tables.
+    total: the server's idea of how many there are.
+    tables_done, tables: how many tables are finished, and how many there are.
+    started: on the monotonic clock.
+    """
 
     tables: int
+    total: int
     started: float
     table: str = ""
     rows: int = 0
     tables_done: int = 0
 
     def status(self, now: float) -> dict[str, Any]:
-        """For ``status()``."""
-        seconds = max(now - self.started, 1e-9)
+        """For ``status()``: with the rate, and the seconds left where they can be guessed."""
+        rate = self.rows / max(now - self.started, 1e-9)
         return {
             "table": self.table,
             "rows": self.rows,
-            "rows_per_second": round(self.rows / seconds),
+            "rows_total": self.total,
+            "rows_per_second": round(rate),
+            "seconds_left": max(self.total - self.rows, 0) / rate if rate else None,
             "tables_done": self.tables_done,
             "tables": self.tables,
         }
 
 
-class Begun(NamedTuple):
-    """A connection whose reads are consistent, the transactions that they show, and their place in
-    the log: a file and a position."""
-
-    reader: Connection
-    gtids: str
-    place: tuple[str, int]
-
-
-def begin(server: Server, flavor: Flavor, lock_timeout: float, *, by_place: bool) -> Begun:
-    """Begin a consistent read.
-
-    Parameters
-    ----------
-    by_place: tell what it shows by a place in the log.
-
-    Raises SourceError when the lock is not to be had in time.
-    """
-    cursors = driver("pymysql.cursors", "mysql")
-    reader = server.connect(cursorclass=cursors.SSCursor, use_unicode=False, autocommit=False)
-    reader.decoders = {}  # values stay what the server wrote
-    try:
-        rows(reader, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        if flavor == "mariadb":
-            return Begun(reader, *_begin_mariadb(reader))
-        return Begun(reader, *_begin_locked(server, reader, lock_timeout, by_place))
-    except BaseException:
-        reader.close()
-        raise
-
-
-def _begin_mariadb(reader: Connection) -> tuple[str, tuple[str, int]]:
-    """https://mariadb.com/kb/en/enhancements-for-start-transaction-with-consistent-snapshot/"""
-    rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-    found = {
-        name.decode().lower(): value
-        for name, value in rows(reader, "SHOW STATUS LIKE 'binlog_snapshot_%'")
-    }
-    file, place = found["binlog_snapshot_file"].decode(), found["binlog_snapshot_position"].decode()
-    gtids: bytes = one(reader, f"SELECT BINLOG_GTID_POS('{file}', {place})")
-    return gtids.decode(), (file, int(place))
-
-
-def _begin_locked(
-    server: Server, reader: Connection, lock_timeout: float, by_place: bool
-) -> tuple[str, tuple[str, int]]:
-    pymysql = driver("pymysql", "mysql")
-    with server.connect() as locking:
-        rows(locking, f"SET SESSION lock_wait_timeout = {int(lock_timeout)}")
-        try:
-            rows(locking, "FLUSH TABLES WITH READ LOCK")
-        except pymysql.Error as error:
-            if error_number(error) not in _LOCK_WAIT:
-                raise
-            raise SourceError(
-                f"writers could not be held up within {lock_timeout:g} s, for the moment in which "
-                "the snapshot begins",
-                hint="a statement that runs long holds a table; see SHOW PROCESSLIST",
-            ) from None
-        try:
-            rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            return executed(locking, "mysql", by_place=by_place), place(locking)
-        finally:
-            rows(locking, "UNLOCK TABLES")
+@dataclass(frozen=True, slots=True)
+class _Table:
+    due: Due
+    whole: parts.Whole
+    estimate: parts.Estimate
 
 
 class Snapshot:
-    """The rows of the due tables, table by table.
+    """The rows of the due tables, table by table, the largest first.
 
     Parameters
     ----------
-    session: with the reader; closed by who made it.
+    session: closes the readers, whatever happens.
     due: the tables.
-    at: the transactions that their rows show.
-    place: where in the log that is.
+    hit: called at each failpoint.
+    projection_of: what goes on of a table.
     complete: adds to a table what the catalog says of it.
     """
 
@@ -161,8 +129,7 @@ class Snapshot:
         session: Session,
         due: Sequence[Due],
         flavor: Flavor,
-        at: str,
-        place: tuple[str, int],
+        moment: Moment,
         hit: Callable[[Failpoint], None],
         projection_of: ProjectionOf = whole,
         complete: Callable[[Table], Table] = as_told,
@@ -170,79 +137,136 @@ class Snapshot:
         self._session = session
         self._due = due
         self._flavor: Flavor = flavor
-        self._at = at
-        self._facts = {"type": flavor, "gtids": at, "file": place[0], "pos": place[1]}
+        self._moment = moment
         self._hit = hit
         self._projection_of = projection_of
         self._complete = complete
-        self.progress = Progress(len(due), time.monotonic())
+        file, place = moment.place
+        self._facts = {"type": flavor, "gtids": moment.at, "file": file, "pos": place}
+        self.progress: Progress | None = None
 
     async def batches(self) -> AsyncIterator[Batch]:
         """All rows; each table with its beginning, its end, and its checkpoint only there."""
-        for due in self._due:
-            self._hit(Failpoint.SNAPSHOT_BEGUN)
-            blocks = self._blocks(due)
-            while (batch := await asyncio.to_thread(next, blocks, None)) is not None:
-                self._hit(Failpoint.SNAPSHOT_BLOCK)
-                if batch.checkpoint is not None:
-                    self._hit(Failpoint.SNAPSHOT_READ)
+        tables = await self._session.blocking(self._describe)
+        rows = sum(table.estimate.rows for table in tables)
+        self.progress = progress = Progress(len(tables), rows, time.monotonic())
+        self._moment.readers.read(table.whole for table in tables)
+        for table in tables:
+            first, last = table is tables[0], table is tables[-1]
+            async for batch in self._rows(table, progress, first=first, last=last):
                 yield batch
-            self.progress.tables_done += 1
+            progress.tables_done += 1
 
-    def _blocks(self, due: Due) -> Iterator[Batch]:
-        """A table's rows in batches. Blocks the thread."""
-        table = catalog.described(self._session.control, due.schema, due.name)
-        if not table.columns:
-            raise SchemaError(f"{due.schema}.{due.name} is gone", table=table.text)
-        table = self._complete(table)
-        projection = self._projection_of(table)
-        shown = table if projection is None else projection.table
-        read = row_reader(table)
-        self.progress.table = shown.text
-        origin = Origin(snapshot_mark(shown.text, due.attempt), None, None, self._facts)
-        events: list[Event] = [SnapshotBegin(shown, due.attempt, first=due is self._due[0])]
-        size = count = 0
-        for values in self._values(table):
-            row = read(values)
-            if projection is not None:
-                row = projection.values(row)
-            events.append(Change("read", shown, origin, count, None, row))
-            count += 1
-            size += sum(map(len, filter(None, values)))
-            if len(events) > BLOCK or size >= _BLOCK_BYTES:
-                # The last rows come with the end.
-                kept = events.pop()
-                yield self._batch(shown, events, size)
-                events, size = [kept], 0
-                self.progress.rows += BLOCK
-        events.append(SnapshotEnd(shown, due.attempt, count, last=due is self._due[-1]))
-        end = position.snapshot_checkpoint(shown.text, due.attempt, self._flavor, self._at)
-        yield self._batch(shown, events, size, end)
+    def _describe(self) -> list[_Table]:
+        tables = [self._describe_one(due) for due in self._due]
+        return sorted(tables, key=lambda table: table.estimate.size, reverse=True)
 
-    def _batch(
-        self, table: Table, events: list[Event], size: int, end: Checkpoint | None = None
-    ) -> Batch:
-        marks: Iterator[Mark] = (e.mark for e in reversed(events) if isinstance(e, Change))
-        return EventBatch(snapshot_stream(table.text), events, next(marks, None), end, size)
+    def _describe_one(self, due: Due) -> _Table:
+        shape = self._moment.shapes.get((due.schema, due.name))
+        if shape is None:
+            raise SchemaError(f"{due.schema}.{due.name} is gone", table=f"{due.schema}.{due.name}")
+        return _Table(due, *parts.whole(self._session.control, make_table(shape)))
 
-    def _values(self, table: Table) -> Iterator[Sequence[bytes | None]]:
-        pymysql = driver("pymysql", "mysql")
-        reader = self._session.reader
-        assert reader is not None
-        columns = ", ".join(map(selected, table.columns))
-        key = ", ".join(map(quote, table.key_columns))
-        order = f" ORDER BY {key}" if key else ""
-        sql = f"SELECT {columns} FROM {quote(table.schema)}.{quote(table.name)}{order}"
-        try:
-            with reader.cursor() as cursor:
-                cursor.execute(sql)
-                while found := cursor.fetchmany(BLOCK):
-                    yield from found
-        except pymysql.Error as error:
-            if error_number(error) != _CHANGED:
-                raise
-            raise SourceError(
-                f"{table.text} was altered while its snapshot was to be read",
-                hint="run again: the copy of this table begins anew",
-                table=table.text,
-            ) from None
+    async def _rows(
+        self, table: _Table, progress: Progress, *, first: bool, last: bool
+    ) -> AsyncIterator[Batch]:
+        """One table's rows. A block is held back until the next is there, so that the last rows
+        come with the end and the checkpoint."""
+        self._hit(Failpoint.SNAPSHOT_BEGUN)
+        whole, due = table.whole.table, table.due
+        shown = self._complete(whole)
+        copy = _Copy(
+            shown,
+            due.attempt,
+            self._facts,
+            self._projection_of(shown),
+            first=first,
+            last=last,
+        )
+        progress.table = copy.table.text
+        done = progress.rows
+        held: Block = ([], 0)
+        while True:
+            block, batch = await asyncio.to_thread(self._go_on, whole.text, copy, held)
+            if batch is not None:
+                progress.rows = done + copy.rows
+                yield batch
+            if block is None:
+                break
+            held = block
+            self._hit(Failpoint.SNAPSHOT_BLOCK)
+        self._hit(Failpoint.SNAPSHOT_READ)
+        now = await self._session.blocking(
+            catalog.described, self._session.control, due.schema, due.name
+        )
+        if now != whole:
+            raise altered(whole.text)
+        end = position.snapshot_checkpoint(
+            copy.table.text, due.attempt, self._flavor, self._moment.at
+        )
+        batch = await asyncio.to_thread(copy.batch, held, end)
+        progress.rows = done + copy.rows
+        yield batch
+
+    def _go_on(self, table: str, copy: _Copy, held: Block) -> tuple[Block | None, Batch | None]:
+        """The next block, None after the last, and the rows of the one before unless they are the
+        last. Blocks the thread."""
+        block = self._moment.readers.next(table)
+        return block, copy.batch(held) if held[0] and block is not None else None
+
+
+class _Copy:
+    """Makes batches of one table's rows.
+
+    Parameters
+    ----------
+    facts: about the source, for changes.
+    projection: what goes on of the table.
+    first, last: whether it is the first or the last table of the snapshot.
+
+    Attributes
+    ----------
+    table: the table that goes on.
+    rows: how many rows went on.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        attempt: int,
+        facts: Mapping[str, Any],
+        projection: Projection | None,
+        *,
+        first: bool,
+        last: bool,
+    ) -> None:
+        self._projection = projection
+        self.table = table if projection is None else projection.table
+        self.rows = 0
+        self._begin = SnapshotBegin(self.table, attempt, first=first)
+        self._attempt = attempt
+        self._last = last
+        self._origin = Origin(snapshot_mark(self.table.text, attempt), None, None, facts)
+
+    def batch(self, block: Block, end: Checkpoint | None = None) -> Batch:
+        """A block of rows, with the table's beginning before the first, and its end."""
+        rows, size = block
+        table, origin, first = self.table, self._origin, self.rows
+        begin: list[Event] = [] if first else [self._begin]
+        events: list[Event] = [
+            *begin,
+            *(
+                Change("read", table, origin, n, None, row)
+                for n, row in enumerate(self._projected(rows), first)
+            ),
+        ]
+        self.rows += len(rows)
+        last = events[-1].mark if rows and isinstance(events[-1], Change) else None
+        if end is not None:
+            events.append(SnapshotEnd(table, self._attempt, self.rows, last=self._last))
+        size += _OBJECT * len(rows) * len(table.columns)
+        return EventBatch(snapshot_stream(table.text), events, last, end, size)
+
+    def _projected(self, rows: list[Row]) -> list[Row]:
+        projection = self._projection
+        return rows if projection is None else [projection.values(row) for row in rows]

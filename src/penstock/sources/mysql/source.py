@@ -30,7 +30,7 @@ from penstock.sources.mysql.dump import Replica
 from penstock.sources.mysql.history import executed
 from penstock.sources.mysql.link import Link
 from penstock.sources.mysql.session import Session
-from penstock.sources.mysql.snapshot import Snapshot
+from penstock.sources.mysql.snapshot import Moment, Snapshot
 from penstock.sources.mysql.startup import Plan, Startup
 from penstock.sources.mysql.wire.alterations import Name
 from penstock.sources.mysql.wire.decoder import Decoder
@@ -141,8 +141,8 @@ class MySQLSource:
         assert session is not None
         pymysql = driver("pymysql", "mysql")
         try:
-            if session.reader is not None:
-                async for batch in self._copy(session, plan):
+            if plan.moment is not None:
+                async for batch in self._copy(session, plan, plan.moment):
                     yield batch
                 yield Barrier(
                     tuple(snapshot_stream(qualified(due.schema, due.name)) for due in plan.due)
@@ -168,20 +168,19 @@ class MySQLSource:
                 f"{qualified(*needed.table)}.{needed.column} was altered before it was read"
             ) from None
 
-    async def _copy(self, session: Session, plan: Plan) -> AsyncIterator[Batch]:
+    async def _copy(self, session: Session, plan: Plan, moment: Moment) -> AsyncIterator[Batch]:
         self._snapshot = snapshot = Snapshot(
             session,
             plan.due,
             plan.facts.flavor,
-            plan.due_at,
-            plan.due_place,
+            moment,
             self._hit,
             self._projection_of,
             plan.declarations.complete,
         )
         async for batch in snapshot.batches():
             yield batch
-        await session.close_reader()
+        await session.close_readers()
         self._snapshot = None
 
     async def _log(self, plan: Plan, link: Link) -> AsyncIterator[Batch]:
@@ -387,7 +386,7 @@ class MySQLSource:
     async def status(self, context: Context) -> dict[str, Any]:
         """The log as the server tells it; a running snapshot's progress."""
         status = await asyncio.to_thread(check.status, self._server)
-        if self._snapshot is not None:
+        if self._snapshot is not None and self._snapshot.progress is not None:
             status["snapshot"] = self._snapshot.progress.status(time.monotonic())
         return status
 

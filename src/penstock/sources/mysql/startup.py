@@ -7,7 +7,7 @@ have not read, and know all that we have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,16 +18,20 @@ from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
 from penstock.ports import SourceState
 from penstock.registry import driver
-from penstock.sources.mysql import catalog, check, declarations, dump, fence, snapshot
-from penstock.sources.mysql.connection import Connection, error_number, one, rows
+from penstock.sources.mysql import catalog, check, declarations, dump, fence, moment
+from penstock.sources.mysql.connection import error_number, one, rows
 from penstock.sources.mysql.declarations import Declarations
 from penstock.sources.mysql.facts import Captured, Facts
 from penstock.sources.mysql.history import compare, executed, flavor_of, nameless
+from penstock.sources.mysql.moment import BusyError
 from penstock.sources.mysql.position import Flavor, covers, gtids_in, gtids_of, is_place
+from penstock.sources.mysql.reader import SnapshotReader
+from penstock.sources.mysql.readers import Readers
 from penstock.sources.mysql.session import Session
-from penstock.sources.mysql.snapshot import Begun, Due
+from penstock.sources.mysql.snapshot import Due, Moment
 from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.shapes import History, Version, current
+from penstock.sources.mysql.wire.tablemap import TableMap
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.config import MySQL
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 _MAY_NOT_RECOVER: Final = 1401
 _AGAIN: Final = 0.1
+_AGAIN_BUSY: Final = 1.0
 
 _T = TypeVar("_T")
 
@@ -46,8 +51,8 @@ class Plan:
     Parameters
     ----------
     start: the transactions that the log need not show any more.
-    due: the tables to copy first; their rows show the transactions in ``due_at``, which end at
-        ``due_place`` of the log.
+    due: the tables to copy first.
+    moment: what their rows show; None where no table is due.
     checksums: whether the log's events end in a checksum.
     hidden: types that the log does not tell; None where it tells all.
     declarations: what the catalog says of the captured tables.
@@ -56,8 +61,7 @@ class Plan:
     facts: Facts
     start: Gtids
     due: Sequence[Due]
-    due_at: str
-    due_place: tuple[str, int]
+    moment: Moment | None
     checksums: bool
     hidden: dict[tuple[str, str], dict[str, str]] | None
     declarations: Declarations
@@ -77,8 +81,7 @@ class Startup:
         self._state = state
         self._first = first
         self._due: Sequence[Due] = ()
-        self._due_at = ""
-        self._due_place = ("", 0)
+        self._moment: Moment | None = None
         self._by_place = False
 
     async def run(self) -> Plan:
@@ -115,16 +118,8 @@ class Startup:
         if flavor == "mariadb":
             hidden = await session.blocking(catalog.hidden, session.control)
         declared = await session.blocking(declarations.read, session.control, flavor, tables)
-        return Plan(
-            facts,
-            start,
-            self._due,
-            self._due_at,
-            self._due_place,
-            checksum == "CRC32",
-            hidden,
-            declared,
-        )
+        moment, checksums = self._moment, checksum == "CRC32"
+        return Plan(facts, start, self._due, moment, checksums, hidden, declared)
 
     async def _begin(
         self, old: Facts | None, flavor: Flavor, tables: Sequence[tuple[str, str]]
@@ -143,8 +138,10 @@ class Startup:
         if config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:
-            facts.history = await self._begin_snapshot(flavor, tables)
-            facts.began = self._due_at
+            self._moment = await self._begin_snapshot(flavor, tables)
+            facts.began = self._moment.at
+            if not await session.blocking(fence.told_by_log, session.control):
+                facts.history = _first_versions(self._moment.shapes)
         else:
             facts.began, facts.history = await self._between_prepared(
                 lambda: self._begin_log(flavor, tables)
@@ -168,7 +165,8 @@ class Startup:
         if self._config.snapshot != "never":
             self._due = self._unfinished(facts, tables)
         if self._due:
-            await self._begin_snapshot(facts.flavor, ())
+            due = [(due.schema, due.name) for due in self._due]
+            self._moment = await self._begin_snapshot(facts.flavor, due)
         self._forget(facts.history, main)
         if facts.dump() != self._state.facts:
             await self._state.save(facts.dump())
@@ -180,33 +178,38 @@ class Startup:
             return executed(session.control, flavor, by_place=self._by_place), {}
         with fence.held(session.server, tables, self._config.lock_timeout) as connection:
             began = executed(connection, flavor, by_place=self._by_place)
-            return began, _first_versions(connection, tables)
+            return began, _first_versions(fence.shapes(connection, tables))
 
-    async def _begin_snapshot(self, flavor: Flavor, tables: Sequence[tuple[str, str]]) -> History:
-        """Also gives the tables as they are where the log does not tell."""
+    async def _begin_snapshot(self, flavor: Flavor, tables: Sequence[tuple[str, str]]) -> Moment:
+        """Let the readers begin, at one moment, while no statement alters the tables."""
         session, config = self._session, self._config
 
-        def take() -> Begun:
-            timeout = config.lock_timeout
-            return snapshot.begin(session.server, flavor, timeout, by_place=self._by_place)
-
-        def begin() -> tuple[Begun, History]:
-            if fence.told_by_log(session.control):
-                return take(), {}
-            with fence.held(session.server, tables, config.lock_timeout) as connection:
-                begun = take()
+        def begin() -> Moment:
+            server, readers = session.server, []
+            with fence.held(server, tables, config.lock_timeout) as connection:
                 try:
-                    return begun, _first_versions(connection, tables)
+                    for _ in range(config.snapshot_connections):
+                        readers.append(SnapshotReader(server))
+                    together, at, place = moment.begin(
+                        server, readers, flavor, by_place=self._by_place
+                    )
+                    shapes = fence.shapes(connection, tables)
+                    for reader in readers[:together]:
+                        reader.begun()
                 except BaseException:
-                    begun.reader.close()
+                    for reader in readers:
+                        reader.close()
                     raise
+            for reader in readers[together:]:
+                reader.close()
+            return Moment(Readers(readers[:together]), at, place, shapes)
 
-        def give_back(taken: tuple[Begun, History]) -> None:
-            taken[0].reader.close()
+        def give_back(begun: Moment) -> None:
+            begun.readers.close()
 
-        begun, history = await self._between_prepared(begin, give_back)
-        session.reader, self._due_at, self._due_place = begun
-        return history
+        begun = await self._between_prepared(begin, give_back)
+        session.readers = begun.readers
+        return begun
 
     def _forget(self, history: History, main: Checkpoint | None) -> None:
         """Versions before where the log goes on."""
@@ -228,7 +231,17 @@ class Startup:
         until = clock.monotonic() + self._config.lock_timeout
         while True:
             before = await session.blocking(self._prepared)
-            taken = await session.blocking(take)
+            try:
+                taken = await session.blocking(take)
+            except BusyError:
+                if clock.monotonic() > until:
+                    raise SourceError(
+                        f"writers could not be held up within {self._config.lock_timeout:g} s, for "
+                        "the moment in which the snapshot begins",
+                        hint="a statement that runs long holds a table; see SHOW PROCESSLIST",
+                    ) from None
+                await clock.sleep(_AGAIN_BUSY)
+                continue
             after = await session.blocking(self._prepared)
             if before is None or (before == after and not before[1]):
                 return taken
@@ -272,6 +285,5 @@ class Startup:
         return due
 
 
-def _first_versions(connection: Connection, tables: Sequence[tuple[str, str]]) -> History:
-    found = fence.shapes(connection, tables)
-    return {name: [Version("", shape=shape)] for name, shape in found.items() if shape}
+def _first_versions(shapes: Mapping[tuple[str, str], TableMap | None]) -> History:
+    return {name: [Version("", shape=shape)] for name, shape in shapes.items() if shape}
