@@ -37,7 +37,7 @@ class Declarations:
     ) -> None:
         self._columns = dict(columns)
         self._unique = dict(unique)
-        self._unknown: set[tuple[_Name, str]] = set()
+        self._unknown: set[tuple[_Name, str]] = set()  # columns that were asked for
 
     def learn(self, needed: TypesNeeded, news: Declarations) -> str:
         """Take over what was read anew because of a column. Gives the name of its type, which is
@@ -45,7 +45,6 @@ class Declarations:
         table, column = needed.table, needed.column
         self._columns[table] = {**self._columns.get(table, {}), **news._columns.get(table, {})}
         self._unique[table] = news._unique.get(table, ())
-        self._unknown.add((table, column))
         found = self._columns[table].get(column)
         return "" if found is None else found.kind
 
@@ -56,7 +55,11 @@ class Declarations:
         """
         name = (table.schema, table.name)
         declared = self._columns.get(name, {})
-        columns = tuple(self._column(name, column, declared) for column in table.columns)
+        new = [(name, column) for column in table.names if column not in declared]
+        if not self._unknown.issuperset(new):
+            self._unknown.update(new)  # in whatever shape the catalog has the table by now
+            raise TypesNeeded(*new[0])
+        columns = tuple(_column(column, declared.get(column.name)) for column in table.columns)
         unique: tuple[str, ...] = ()
         if not table.key_columns:
             nullable = {column.name: column.nullable for column in columns}
@@ -65,35 +68,33 @@ class Declarations:
                 unique = found
         return replace(table, columns=columns, unique_columns=unique)
 
-    def _column(self, table: _Name, column: Column, declared: Mapping[str, Declared]) -> Column:
-        found = declared.get(column.name)
-        if found is None:
-            if (table, column.name) not in self._unknown:
-                raise TypesNeeded(table, column.name)
-            return column
-        if found.kind != column.type.name.removesuffix(" unsigned"):
-            return column
-        return replace(column, expression=found.default)
+
+def _column(column: Column, declared: Declared | None) -> Column:
+    if declared is None or declared.kind != column.type.name.removesuffix(" unsigned"):
+        return column
+    return replace(column, expression=declared.default)
 
 
 def read(connection: Connection, flavor: Flavor, tables: Sequence[_Name]) -> Declarations:
     """The declarations of these tables."""
-    schemas = sorted({schema for schema, _ in tables})
-    if not schemas:
+    if not tables:
         return Declarations({}, {})
     wanted = set(tables)
-    within = f"table_schema IN ({', '.join(['%s'] * len(schemas))})"
+    names = sorted({schema for schema, _ in tables})
+    within = f"table_schema IN ({', '.join(['%s'] * len(names))})"
+    if len(tables) == 1:
+        names, within = list(tables[0]), "table_schema = %s AND table_name = %s"
     columns: dict[_Name, dict[str, Declared]] = {}
     for schema, table, column, kind, default, extra in rows(
         connection,
         "SELECT table_schema, table_name, column_name, data_type, column_default, extra"
         f" FROM information_schema.columns WHERE {within}",
-        *schemas,
+        *names,
     ):
         if (schema, table) in wanted:
             sql = _default(flavor, kind, default, extra)
             columns.setdefault((schema, table), {})[column] = Declared(kind, sql)
-    return Declarations(columns, _unique(connection, within, schemas, wanted))
+    return Declarations(columns, _unique(connection, within, names, wanted))
 
 
 def _default(flavor: Flavor, kind: str, default: str | None, extra: str) -> str | None:
@@ -110,7 +111,7 @@ def _default(flavor: Flavor, kind: str, default: str | None, extra: str) -> str 
 
 
 def _unique(
-    connection: Connection, within: str, schemas: Sequence[str], wanted: set[_Name]
+    connection: Connection, within: str, names: Sequence[str], wanted: set[_Name]
 ) -> dict[_Name, tuple[str, ...]]:
     """Of tables without a primary key the columns of their first unique index without nulls."""
     indexes: dict[_Name, dict[str, list[str | None]]] = {}
@@ -119,7 +120,7 @@ def _unique(
         "SELECT table_schema, table_name, index_name, column_name, nullable"
         f" FROM information_schema.statistics WHERE non_unique = 0 AND {within}"
         " ORDER BY seq_in_index",
-        *schemas,
+        *names,
     ):
         of_table = indexes.setdefault((schema, table), {})
         of_table.setdefault(index, []).append(None if nulls == "YES" else column)
