@@ -44,6 +44,7 @@ NO_KERNEL = (
     "tests/integration/test_kafka_faults.py",
     "tests/integration/test_kafka_sink.py",
     "tests/integration/test_mysql_failover.py",
+    "tests/integration/test_mysql_faults.py",
     "tests/integration/test_mysql_oracle.py",
     "tests/integration/test_mysql_places.py",
     "tests/integration/test_mysql_servers.py",
