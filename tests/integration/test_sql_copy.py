@@ -146,7 +146,7 @@ def test_random_histories_end_as_in_a_dictionary(
         for n, t in enumerate(tables)
     ]
     kept: dict[str, dict[int, tuple[str, str]]] = {"a": {}, "b": {}}
-    history = _History(Random(seed), kept)
+    history = History(Random(seed), kept)
 
     async def work(feed: Feed) -> None:
         at = 0
@@ -164,7 +164,7 @@ def test_random_histories_end_as_in_a_dictionary(
         assert found == expected
 
 
-class _History:
+class History:
     """Makes transactions that a source could have, and does the same to dictionaries."""
 
     def __init__(self, random: Random, kept: dict[str, dict[int, tuple[str, str]]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
+from random import Random
 from typing import Any
 
 import pymysql
@@ -11,11 +13,14 @@ import pytest
 
 from penstock.errors import FencedError, SchemaError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
-from penstock.model import UNCHANGED, Checkpoint, SchemaChange
-from penstock.ports import Context
+from penstock.model import UNCHANGED, Checkpoint, SchemaChange, Table
+from penstock.ports import Context, Sink
 from penstock.sinks.sql import Sql
 from penstock.sinks.sql import mysql as mysql_target
+from penstock.testing.contracts import SinkContract
+from penstock.testing.contracts.contract import TABLE
 from tests.conftest import OwnMySQL
+from tests.integration.test_sql_copy import History
 from tests.support.feed import Feed, change, column, feeding, table
 from tests.support.mysql import Database
 from tests.support.waiting import eventually
@@ -26,6 +31,60 @@ T = table("t", column("id", "integer"), column("v"), column("big"))
 WIDER = table("t", column("id", "bigint"), column("v"), column("big"), column("n", "integer"))
 KEYLESS = table("log", column("line"), key=())
 MANY = 500
+
+
+class TestMysqlSink(SinkContract):
+    stores_checkpoints = True
+
+    @pytest.fixture
+    def connect(self, binlogs: Database) -> Callable[[], Sink]:
+        return lambda: Sql(url=binlogs.dsn).build()
+
+    @pytest.fixture
+    def rows(self, binlogs: Database) -> Callable[[], dict[int, str | None]]:
+        return lambda: dict(binlogs.fetch(f"SELECT id, note FROM {TABLE.name}"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_histories_end_as_in_a_dictionary(binlogs: Database, seed: int) -> None:
+    tables = [
+        Table("public", "a", T.columns, ("id",)),
+        Table("public", "b", T.columns, ("id",), "full"),
+    ]
+    kept: dict[str, dict[int, tuple[str, str]]] = {"a": {}, "b": {}}
+    history = History(Random(seed), kept)
+
+    async def work(feed: Feed) -> None:
+        at = 0
+        for _ in range(12):
+            for _ in range(history.random.randint(1, 4)):
+                at += 1
+                await feed.write(at, *history.transaction(tables))
+            await feed.sink.flush()
+            if history.random.random() < 0.2:
+                await feed.reopen()
+
+    feeding(binlogs.dsn, work)
+    for name, expected in kept.items():
+        found = {id: (v, big) for id, v, big in binlogs.fetch(f"SELECT * FROM {name}")}
+        assert found == expected
+
+
+def test_statements_are_cut_where_they_grow_long(
+    binlogs: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql_target, "STATEMENT_BYTES", 60)
+    pairs = table("pairs", column("a", "integer"), column("b"), column("v"), key=("a", "b"))
+    rows = [(str(i), "k" * (i % 40), "v" * (i % 30)) for i in range(80)]
+
+    async def work(feed: Feed) -> None:
+        await feed.commit(1, *(change("insert", pairs, *row) for row in rows))
+        await feed.commit(2, *(change("delete", pairs, a, b) for a, b, _ in rows[:79]))
+        await feed.commit(3, *(change("update", pairs, a, b, "w") for a, b, _ in rows[70:]))
+
+    feeding(binlogs.dsn, work)
+    expected = {(int(a), b, "w") for a, b, _ in rows[70:]}
+    assert set(binlogs.fetch("SELECT * FROM pairs")) == expected
 
 
 def test_rows_follow_the_source(binlogs: Database) -> None:

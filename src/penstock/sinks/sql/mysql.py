@@ -298,9 +298,13 @@ class MysqlDialect(Dialect):
     def _texts(
         self, raw: Any, statement: Statement, rows: Sequence[tuple[Any, ...]]
     ) -> Iterator[bytes]:
+        """The statements for all rows, none longer than the server takes.
+
+        One row has the plain one: of `(a, b) IN ((1, 2))` MariaDB makes a scan of the table.
+        """
         escape = raw.escape
         most = raw.penstock_packet
-        if statement.many is None:
+        if statement.many is None or len(rows) == 1:
             for row in rows:
                 text = statement.text % tuple(map(escape, row))
                 yield _fitting(text.encode("utf-8", "surrogateescape"), most)
@@ -308,20 +312,17 @@ class MysqlDialect(Dialect):
         head, tail = (self.plain(part).encode() for part in statement.many)
         limit = min(STATEMENT_BYTES, most // 2)
         parts: list[bytes] = []
-        size = 0
-        for row in rows:
+        size = first = 0
+        for number, row in enumerate(rows):
             text = "(" + ", ".join(map(escape, row)) + ")"
-            part = text.encode("utf-8", "surrogateescape")
-            if parts and size + len(part) > limit:
-                yield head + b", ".join(parts) + tail
-                parts, size = [], 0
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                yield _fitting(head + b", ".join(parts) + tail, most)
-                parts, size = [], 0
-        if parts:
-            yield head + b", ".join(parts) + tail
+            parts.append(text.encode("utf-8", "surrogateescape"))
+            size += len(parts[-1])
+            if size > limit or number == len(rows) - 1:
+                if len(parts) == 1:
+                    yield from self._texts(raw, statement, rows[first : first + 1])
+                else:
+                    yield _fitting(head + b", ".join(parts) + tail, most)
+                parts, size, first = [], 0, number + 1
 
     def lock_checkpoints(self, connection: Connection) -> str:
         return " FOR UPDATE"
