@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import ConnectionLostError, SchemaError
-from penstock.model import Change
+from penstock.model import Batch, Change
 from penstock.ports import Context
 from penstock.sources.mysql.config import MySQL
 from tests.support.follow import Follower, Remembered, run
@@ -36,11 +36,19 @@ def follow(database: Database, memory: Remembered | None = None, **options: Any)
 async def changes(follower: Follower) -> list[Change]:
     """The changes up to now; the source may ask the catalog meanwhile."""
     seen: list[Change] = []
+    head = await follower.source.head()
     while True:
         try:
-            return seen + await follower.changes()
+            item = await follower.next()
         except ConnectionLostError:
             await follower.reopen()
+            head = await follower.source.head()
+            continue
+        if isinstance(item, Batch):
+            seen += [event for event in item if isinstance(event, Change)]
+            reached = item.checkpoint
+            if head and reached and follower.source.meet(head, reached) == head:
+                return seen
 
 
 async def begin(database: Database, **options: Any) -> Remembered:

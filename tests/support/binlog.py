@@ -13,6 +13,7 @@ from penstock.sources.mysql.position import main_checkpoint
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.events import MAGIC
 from penstock.sources.mysql.wire.gtid import GtidPosition, Gtids, GtidSet
+from penstock.sources.mysql.wire.kernels import decoder_class
 from penstock.sources.mysql.wire.layouts import TypesNeeded
 from tools.mysql import Flavor
 
@@ -49,7 +50,7 @@ def make_decoder(
 
     if gtids is None:
         gtids = GtidSet() if flavor == "mysql" else GtidPosition()
-    return Decoder(
+    return decoder_class()(
         gtids=gtids, checkpoint=checkpoint, source={"type": flavor}, wanted=wanted, **options
     )
 

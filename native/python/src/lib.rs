@@ -3,6 +3,7 @@
 mod arrow;
 mod batch;
 mod binary;
+mod binlog;
 mod copy;
 mod debezium;
 mod decoder;
@@ -30,6 +31,8 @@ mod penstock_native {
     use crate::batch::Batch;
     #[pymodule_export]
     use crate::binary::binary_text;
+    #[pymodule_export]
+    use crate::binlog::Binlog;
     #[pymodule_export]
     use crate::copy::Copy;
     #[pymodule_export]

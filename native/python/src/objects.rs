@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use penstock_wire::batch::{self, Event, Operation, Row, Span};
+use penstock_wire::batch::{self, Event, Fact, Operation, Row, Span};
 use penstock_wire::exact;
 use penstock_wire::lsn::Lsn;
 use penstock_wire::table::Table;
@@ -267,6 +267,16 @@ impl Events {
         }
         let found = self.batch.origins.get(index as usize);
         let found = found.ok_or_else(|| PyIndexError::new_err("an origin beyond the last"))?;
+        let origin = if let batch::Origin::Named { .. } = found {
+            named_origin(py, found)?
+        } else {
+            self.positioned(py, found)?
+        };
+        self.origin = Some((index, origin.clone_ref(py)));
+        Ok(origin)
+    }
+
+    fn positioned(&self, py: Python<'_>, found: &batch::Origin) -> PyResult<Py<PyAny>> {
         let transaction = match *found {
             batch::Origin::Transaction {
                 xid, committed_us, ..
@@ -274,17 +284,37 @@ impl Events {
                 .model
                 .transaction
                 .call1(py, (xid.to_string(), committed_us))?,
-            batch::Origin::Snapshot { .. } => py.None(),
+            _ => py.None(),
         };
         let source = PyDict::new(py);
         source.set_item(intern!(py, "type"), intern!(py, "postgres"))?;
         source.set_item(intern!(py, "database"), &*self.batch.database)?;
         source.set_item(intern!(py, "lsn"), Lsn(found.lsn()).to_string())?;
         let arguments = (found.to_string(), transaction, found.version(), source);
-        let origin = self.model.origin.call1(py, arguments)?;
-        self.origin = Some((index, origin.clone_ref(py)));
-        Ok(origin)
+        self.model.origin.call1(py, arguments)
     }
+}
+
+/// The `penstock.model.Origin` of a transaction that has a name.
+pub fn named_origin(py: Python<'_>, origin: &batch::Origin) -> PyResult<Py<PyAny>> {
+    let model = Model::get(py)?;
+    let name = origin.to_string();
+    let transaction = match origin.committed_us() {
+        Some(committed) => model.transaction.call1(py, (&name, committed))?,
+        None => py.None(),
+    };
+    let source = PyDict::new(py);
+    if let batch::Origin::Named { facts, .. } = origin {
+        for (name, fact) in facts.iter() {
+            match fact {
+                Fact::None => source.set_item(&**name, py.None())?,
+                Fact::Number(number) => source.set_item(&**name, number)?,
+                Fact::Text(text) => source.set_item(&**name, &**text)?,
+            }
+        }
+    }
+    let arguments = (name, transaction, origin.version(), source);
+    model.origin.call1(py, arguments)
 }
 
 fn operation(py: Python<'_>, operation: Operation) -> &Bound<'_, PyString> {

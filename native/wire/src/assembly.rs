@@ -37,6 +37,11 @@ impl Assembly {
         self.position = self.position.max(position);
     }
 
+    /// The position of the last batch that ended with one.
+    pub fn handed(&self) -> u64 {
+        self.handed
+    }
+
     /// No transaction is open: all events so far may be handed over.
     pub fn seal(&mut self) {
         self.sealed = self.batch.extent();
@@ -70,6 +75,11 @@ impl Assembly {
         if self.batch.size >= max_bytes {
             self.close_all();
         }
+    }
+
+    /// Whether a batch has ended since the last [`Assembly::take`].
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The batches that have ended since the last call.

@@ -43,21 +43,48 @@ pub enum Origin {
     },
     /// `lsn` is where the snapshot was taken.
     Snapshot { mark: Arc<str>, lsn: u64 },
+    /// Of a log whose transactions have names, and no positions that all of it shares.
+    Named {
+        mark: Arc<str>,
+        committed_us: Option<i64>,
+        /// What formats may show of the source, in order.
+        facts: Arc<[(Arc<str>, Fact)]>,
+    },
+}
+
+/// Something about the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    None,
+    Number(i64),
+    Text(Arc<str>),
 }
 
 impl Origin {
-    /// The log position that formats show.
+    /// The log position that formats show; 0 where there is none.
     pub fn lsn(&self) -> u64 {
         match *self {
             Self::Transaction { lsn, .. } | Self::Snapshot { lsn, .. } => lsn,
+            Self::Named { .. } => 0,
         }
     }
 
-    /// A number that grows per key: all that a snapshot shows was committed before its position.
-    pub fn version(&self) -> u64 {
+    /// A number that grows per key, where there is one: all that a snapshot shows was committed
+    /// before its position.
+    pub fn version(&self) -> Option<u64> {
         match *self {
-            Self::Transaction { lsn, .. } => lsn,
-            Self::Snapshot { lsn, .. } => lsn.saturating_sub(1),
+            Self::Transaction { lsn, .. } => Some(lsn),
+            Self::Snapshot { lsn, .. } => Some(lsn.saturating_sub(1)),
+            Self::Named { .. } => None,
+        }
+    }
+
+    /// When the transaction was committed, in µs since 1970.
+    pub fn committed_us(&self) -> Option<i64> {
+        match *self {
+            Self::Transaction { committed_us, .. } => Some(committed_us),
+            Self::Named { committed_us, .. } => committed_us,
+            Self::Snapshot { .. } => None,
         }
     }
 }
@@ -66,7 +93,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transaction { lsn, .. } => Lsn(*lsn).fmt(f),
-            Self::Snapshot { mark, .. } => f.write_str(mark),
+            Self::Snapshot { mark, .. } | Self::Named { mark, .. } => f.write_str(mark),
         }
     }
 }
@@ -214,6 +241,11 @@ impl Extent {
     pub fn size(self) -> usize {
         self.size
     }
+
+    /// Of its packed rows.
+    pub fn bytes(self) -> usize {
+        self.bytes
+    }
 }
 
 impl Batch {
@@ -264,10 +296,7 @@ impl Batch {
             | Event::End { origin, .. } => Some(origin),
             _ => None,
         })?;
-        match self.origins.get(origin as usize)? {
-            Origin::Transaction { committed_us, .. } => Some(*committed_us),
-            Origin::Snapshot { .. } => None,
-        }
+        self.origins.get(origin as usize)?.committed_us()
     }
 
     /// The mark of the last event that has one: its transaction part, and the ordinal.
@@ -293,6 +322,15 @@ impl Batch {
             counts: self.counts.len(),
             size: self.size,
         }
+    }
+
+    /// Forget what came since that moment, but for tables.
+    pub fn truncate(&mut self, at: Extent) {
+        self.events.truncate(at.events);
+        self.bytes.truncate(at.bytes);
+        self.origins.truncate(at.origins);
+        self.counts.truncate(at.counts);
+        self.size = at.size;
     }
 
     /// Take away what was there at that moment; what came since then stays.

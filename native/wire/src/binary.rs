@@ -5,7 +5,7 @@
 mod container;
 mod float;
 mod form;
-mod number;
+pub(crate) mod number;
 mod other;
 mod time;
 

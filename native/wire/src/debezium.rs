@@ -251,10 +251,8 @@ impl Encoder {
         let Some(origin) = batch.origins.get(origin as usize) else {
             return;
         };
-        let micros = match *origin {
-            Origin::Transaction { committed_us, .. } => committed_us,
-            Origin::Snapshot { .. } => self.now.div_euclid(1000),
-        };
+        let now = || self.now.div_euclid(1000);
+        let micros = origin.committed_us().unwrap_or_else(now);
         source.extend_from_slice(&self.settings.source);
         value::integer(micros.div_euclid(1000), source);
         source.extend_from_slice(b",\"snapshot\":\"");
@@ -281,7 +279,7 @@ impl Encoder {
         source.extend_from_slice(&plan.source);
         match *origin {
             Origin::Transaction { xid, .. } => number(xid.into(), source),
-            Origin::Snapshot { .. } => source.extend_from_slice(json::NULL),
+            _ => source.extend_from_slice(json::NULL),
         }
         source.extend_from_slice(b",\"lsn\":");
         number(origin.lsn(), source);

@@ -25,7 +25,7 @@ use crate::projection::Projection;
 use crate::reader::Reader;
 use crate::rows::{Layout, span};
 use crate::table::Table;
-use crate::transaction::{Reading, Transaction};
+use crate::transaction::{Noted, Transaction};
 
 /// The stream of the log.
 pub const MAIN: &str = "main";
@@ -49,7 +49,7 @@ enum Relation {
     /// It was announced, and nobody has decided yet.
     New,
     Unwanted,
-    Wanted(Reading),
+    Wanted(Layout, Noted),
 }
 
 /// Turns a session's payloads into batches of the stream `main`.
@@ -138,7 +138,7 @@ impl Decoder {
             .relations
             .values()
             .filter_map(|relation| match relation {
-                Relation::Wanted(reading) => Some(&reading.layout.table),
+                Relation::Wanted(_, noted) => Some(&noted.table),
                 Relation::New | Relation::Unwanted => None,
             });
         let tables = read.chain(&self.assembly.batch.tables);
@@ -159,8 +159,7 @@ impl Decoder {
     /// them rows of this shape.
     pub fn read(&mut self, oid: u32, table: &Arc<Table>, projection: Option<Projection>) {
         let layout = Layout::new(table, projection, self.settings.binary);
-        let reading = Reading::new(layout);
-        self.decide(oid, Relation::Wanted(reading));
+        self.decide(oid, Relation::Wanted(layout, Noted::new(Arc::clone(table))));
     }
 
     /// Read no rows of a relation.
@@ -291,7 +290,7 @@ impl Decoder {
                 self.needs = Some(oid);
                 return Ok(());
             }
-            Some(Relation::Wanted(reading)) => Some(reading),
+            Some(Relation::Wanted(layout, noted)) => Some((layout, noted)),
             Some(Relation::Unwanted) => None,
             None => {
                 self.transaction.or_fail("a row")?;
@@ -301,14 +300,14 @@ impl Decoder {
         let transaction = self.transaction.or_fail("a row")?;
         let ordinal = transaction.ordinal;
         transaction.ordinal += 1;
-        let Some(reading) = reading else {
+        let Some((layout, noted)) = reading else {
             reader.skip();
             return Ok(());
         };
         let origin = transaction.announce(&mut self.assembly);
         let batch = &mut self.assembly.batch;
-        let table = reading.index(self.assembly.epoch, batch);
-        let images = reading.layout.images(operation, reader, &mut batch.bytes)?;
+        let table = noted.index(self.assembly.epoch, batch);
+        let images = layout.images(operation, reader, &mut batch.bytes)?;
         batch.size += reader.data().len();
         batch.events.push(Event::Row(Row {
             operation,
@@ -320,7 +319,7 @@ impl Decoder {
             key: images.key,
             old_key: images.old_key,
         }));
-        transaction.count(reading);
+        transaction.count(noted, 1);
         Ok(())
     }
 
@@ -333,10 +332,10 @@ impl Decoder {
         let transaction = self.transaction.or_fail("TRUNCATE")?;
         for oid in truncate.oids() {
             match self.relations.get_mut(&oid) {
-                Some(Relation::Wanted(reading)) => {
+                Some(Relation::Wanted(_, noted)) => {
                     let origin = transaction.announce(&mut self.assembly);
                     let batch = &mut self.assembly.batch;
-                    let table = reading.index(self.assembly.epoch, batch);
+                    let table = noted.index(self.assembly.epoch, batch);
                     batch.events.push(Event::Truncate {
                         table,
                         origin,
@@ -344,7 +343,7 @@ impl Decoder {
                         cascade: truncate.cascade,
                         restart_identity: truncate.restart_identity,
                     });
-                    transaction.count(reading);
+                    transaction.count(noted, 1);
                 }
                 Some(_) => {}
                 None => return Err(undescribed(oid, XLOG_HEADER)),

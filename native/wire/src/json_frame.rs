@@ -1,6 +1,8 @@
 //! The pieces of a `change` value that all changes of one transaction share.
 
-use crate::batch::Origin;
+use std::sync::Arc;
+
+use crate::batch::{Fact, Origin};
 use crate::json::{self, NULL};
 
 /// What stands around the parts that differ; made anew for each transaction, in the same memory.
@@ -25,22 +27,29 @@ impl Frame {
             piece.extend_from_slice(head);
             match origin {
                 Origin::Transaction { lsn, .. } => position(*lsn, piece),
-                Origin::Snapshot { mark, .. } => json::inner(mark.as_bytes(), piece),
+                Origin::Snapshot { mark, .. } | Origin::Named { mark, .. } => {
+                    json::inner(mark.as_bytes(), piece);
+                }
             }
             piece.push(b':');
         }
         end.extend_from_slice(b"\",\"transaction\":");
-        match origin {
-            Origin::Transaction {
-                xid, committed_us, ..
-            } => {
-                end.extend_from_slice(b"{\"id\":\"");
-                number(u64::from(*xid), end);
-                end.extend_from_slice(b"\",\"committed_at\":\"");
-                moment(*committed_us, end);
-                end.extend_from_slice(b"\"}");
+        if let Some(committed_us) = origin.committed_us() {
+            end.extend_from_slice(b"{\"id\":\"");
+            match origin {
+                Origin::Transaction { xid, .. } => number(u64::from(*xid), end),
+                Origin::Snapshot { mark, .. } | Origin::Named { mark, .. } => {
+                    json::inner(mark.as_bytes(), end);
+                }
             }
-            Origin::Snapshot { .. } => end.extend_from_slice(NULL),
+            end.extend_from_slice(b"\",\"committed_at\":\"");
+            moment(committed_us, end);
+            end.extend_from_slice(b"\"}");
+        } else {
+            end.extend_from_slice(NULL);
+        }
+        if let Origin::Named { facts, .. } = origin {
+            return source(facts, end);
         }
         end.extend_from_slice(b",\"source\":{\"type\":\"postgres\",\"database\":");
         json::string(database, end);
@@ -48,6 +57,29 @@ impl Frame {
         position(origin.lsn(), end);
         end.extend_from_slice(b"\"}}");
     }
+}
+
+/// Append `,"source":{…}}`.
+fn source(facts: &[(Arc<str>, Fact)], end: &mut Vec<u8>) {
+    end.extend_from_slice(b",\"source\":{");
+    for (n, (name, fact)) in facts.iter().enumerate() {
+        if n > 0 {
+            end.push(b',');
+        }
+        json::string(name, end);
+        end.push(b':');
+        match fact {
+            Fact::None => end.extend_from_slice(NULL),
+            Fact::Text(text) => json::string(text, end),
+            Fact::Number(value) => {
+                if *value < 0 {
+                    end.push(b'-');
+                }
+                number(value.unsigned_abs(), end);
+            }
+        }
+    }
+    end.extend_from_slice(b"}}");
 }
 
 /// Append a number in decimal.

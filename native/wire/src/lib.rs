@@ -1,14 +1,16 @@
-//! PostgreSQL's replication stream and COPY data: bytes in, packed batches out. No I/O.
+//! PostgreSQL's replication stream and COPY data, and the binlog of MySQL and MariaDB: bytes in,
+//! packed batches out. No I/O.
 //!
-//! The readable reference of all of this is Python, in `penstock.sources.postgres.wire` and
-//! `penstock.formats`; both give the same changes and the same bytes.
+//! The readable reference of all of this is Python, in `penstock.sources.postgres.wire`,
+//! `penstock.sources.mysql.wire` and `penstock.formats`; both give the same changes and the same bytes.
 
 #![forbid(unsafe_code)]
 
 pub mod arrow;
-mod assembly;
+pub mod assembly;
 pub mod batch;
 pub mod binary;
+pub mod binlog;
 pub mod copy;
 pub mod debezium;
 pub mod decoder;
@@ -27,5 +29,5 @@ mod reader;
 mod rows;
 mod scan;
 pub mod table;
-mod transaction;
+pub mod transaction;
 pub mod tuple;

@@ -6,13 +6,12 @@ use crate::assembly::Assembly;
 use crate::batch::{Batch, Event, Origin};
 use crate::error::ProtocolError;
 use crate::messages::XLOG_HEADER;
-use crate::rows::Layout;
 use crate::table::Table;
 
-/// How a relation's rows are read, and what was noted of it in this batch and transaction.
+/// A table whose changes come, and what was noted of it in this batch and transaction.
 #[derive(Debug)]
-pub struct Reading {
-    pub layout: Layout,
+pub struct Noted {
+    pub table: Arc<Table>,
     /// Its index in the batch's tables, while the assembly has that epoch.
     index: (u64, u32),
     /// The index of its count, in the transaction of that number.
@@ -34,10 +33,10 @@ pub struct Transaction {
     pub counts: Vec<(Arc<Table>, u64)>,
 }
 
-impl Reading {
-    pub fn new(layout: Layout) -> Self {
+impl Noted {
+    pub fn new(table: Arc<Table>) -> Self {
         Self {
-            layout,
+            table,
             index: (0, 0),
             count: (0, 0),
         }
@@ -47,7 +46,7 @@ impl Reading {
     #[inline]
     pub fn index(&mut self, epoch: u64, batch: &mut Batch) -> u32 {
         if self.index.0 != epoch {
-            self.index = (epoch, batch.table(&self.layout.table));
+            self.index = (epoch, batch.table(&self.table));
         }
         self.index.1
     }
@@ -80,6 +79,21 @@ impl Transaction {
         self.begun = false;
     }
 
+    /// Go on in one that was read up to here elsewhere.
+    pub fn resume(
+        &mut self,
+        origin: Origin,
+        ordinal: u64,
+        begun: bool,
+        counts: Vec<(Arc<Table>, u64)>,
+    ) {
+        self.begin(origin);
+        self.ordinal = ordinal;
+        self.begun = begun;
+        self.index = (0, 0);
+        self.counts = counts;
+    }
+
     #[inline]
     pub fn or_fail(&mut self, what: &str) -> Result<&mut Self, ProtocolError> {
         if self.open {
@@ -109,6 +123,12 @@ impl Transaction {
         origin
     }
 
+    /// Events since then were taken back: whether it was announced before, and where is unknown.
+    pub fn retreat(&mut self, begun: bool) {
+        self.begun = begun;
+        self.index = (0, 0);
+    }
+
     pub fn end(&mut self, assembly: &mut Assembly) {
         let origin = self.announce(assembly);
         let batch = &mut assembly.batch;
@@ -125,11 +145,11 @@ impl Transaction {
         });
     }
 
-    /// Count a change of a table, under its name.
+    /// Count changes of a table, under its name.
     #[inline]
-    pub fn count(&mut self, reading: &mut Reading) {
-        if reading.count.0 != self.number {
-            let table = &reading.layout.table;
+    pub fn count(&mut self, noted: &mut Noted, changes: u64) {
+        if noted.count.0 != self.number {
+            let table = &noted.table;
             let known = self
                 .counts
                 .iter()
@@ -138,10 +158,10 @@ impl Transaction {
                 self.counts.push((Arc::clone(table), 0));
                 self.counts.len() - 1
             });
-            reading.count = (self.number, index);
+            noted.count = (self.number, index);
         }
-        if let Some((_, count)) = self.counts.get_mut(reading.count.1) {
-            *count += 1;
+        if let Some((_, count)) = self.counts.get_mut(noted.count.1) {
+            *count += changes;
         }
     }
 }

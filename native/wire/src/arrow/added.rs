@@ -18,6 +18,7 @@ pub(super) struct Added {
     operations: Vec<i8>,
     ids: Bytes,
     versions: Vec<i64>,
+    has_version: NullBufferBuilder,
     ordinals: Vec<i64>,
     committed: Vec<i64>,
     has_committed: NullBufferBuilder,
@@ -102,6 +103,7 @@ impl Added {
             operations: Vec::with_capacity(height),
             ids: Bytes::new(height),
             versions: Vec::with_capacity(height),
+            has_version: NullBufferBuilder::new(height),
             ordinals: Vec::with_capacity(height),
             committed: Vec::with_capacity(height),
             has_committed: NullBufferBuilder::new(height),
@@ -166,13 +168,8 @@ impl Added {
     /// What so many changes share.
     fn tell(&mut self, batch: &Batch, row: &Row, count: usize) {
         let origin = batch.origins.get(row.origin as usize);
-        let (version, committed) = match origin {
-            Some(origin @ Origin::Snapshot { .. }) => (origin.version(), None),
-            Some(&Origin::Transaction {
-                lsn, committed_us, ..
-            }) => (lsn, Some(committed_us)),
-            None => (0, None),
-        };
+        let version = origin.and_then(Origin::version);
+        let committed = origin.and_then(Origin::committed_us);
         let operation = match row.operation {
             Operation::Insert => 0,
             Operation::Update => 1,
@@ -182,7 +179,11 @@ impl Added {
         };
         let height = self.operations.len() + count;
         self.operations.resize(height, operation);
-        self.versions.resize(height, version as i64); // positions have 63 bits
+        self.versions.resize(height, version.unwrap_or(0) as i64); // positions have 63 bits
+        match version {
+            Some(_) => self.has_version.append_n_non_nulls(count),
+            None => self.has_version.append_n_nulls(count),
+        }
         self.committed.resize(height, committed.unwrap_or(0));
         match committed {
             Some(_) => self.has_committed.append_n_non_nulls(count),
@@ -213,7 +214,10 @@ impl Added {
             Arc::new(DictionaryArray::try_new(operations, Arc::new(words))?) as ArrayRef,
             Arc::clone(&ids),
             ids, // an id is its mark
-            Arc::new(primitive::<Int64Type>(self.versions, None)?),
+            Arc::new(primitive::<Int64Type>(
+                self.versions,
+                self.has_version.finish(),
+            )?),
             Arc::new(primitive::<Int64Type>(self.ordinals, None)?),
             Arc::new(committed.with_timezone("UTC")),
         ]);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray,
@@ -39,10 +40,14 @@ pub(super) struct Column {
 
 pub(super) enum Values {
     Boolean(BooleanBufferBuilder),
+    Int8(Vec<i8>),
     Int16(Vec<i16>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
+    UInt8(Vec<u8>),
+    UInt16(Vec<u16>),
     UInt32(Vec<u32>),
+    UInt64(Vec<u64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
     Decimal(Vec<i128>, Digits),
@@ -143,13 +148,17 @@ pub(super) fn offsets(offsets: Vec<i32>) -> OffsetBuffer<i32> {
 macro_rules! on_values {
     ($values:expr, $v:ident => $fixed:expr, $w:ident => $other:expr) => {
         match $values {
+            Values::Int8($v) => $fixed,
             Values::Int16($v) => $fixed,
             Values::Int32($v) | Values::Date($v) => $fixed,
             Values::Int64($v)
             | Values::Time($v)
             | Values::Timestamp($v)
             | Values::TimestampTz($v, _) => $fixed,
+            Values::UInt8($v) => $fixed,
+            Values::UInt16($v) => $fixed,
             Values::UInt32($v) => $fixed,
+            Values::UInt64($v) => $fixed,
             Values::Float32($v) => $fixed,
             Values::Float64($v) => $fixed,
             Values::Decimal($v, _) => $fixed,
@@ -163,10 +172,14 @@ impl Column {
     pub(super) fn new(kind: &DataType, source: &Type, height: usize) -> Result<Self, ArrowError> {
         let values = match kind {
             DataType::Boolean => Values::Boolean(BooleanBufferBuilder::new(height)),
+            DataType::Int8 => Values::Int8(Vec::with_capacity(height)),
             DataType::Int16 => Values::Int16(Vec::with_capacity(height)),
             DataType::Int32 => Values::Int32(Vec::with_capacity(height)),
             DataType::Int64 => Values::Int64(Vec::with_capacity(height)),
+            DataType::UInt8 => Values::UInt8(Vec::with_capacity(height)),
+            DataType::UInt16 => Values::UInt16(Vec::with_capacity(height)),
             DataType::UInt32 => Values::UInt32(Vec::with_capacity(height)),
+            DataType::UInt64 => Values::UInt64(Vec::with_capacity(height)),
             DataType::Float32 => Values::Float32(Vec::with_capacity(height)),
             DataType::Float64 => Values::Float64(Vec::with_capacity(height)),
             &DataType::Decimal128(precision, scale @ 0..) if scale as u8 <= precision => {
@@ -230,10 +243,14 @@ impl Column {
         use Unfit::{Misfit, Wrong};
         match &mut self.values {
             Values::Boolean(bits) => bits.append(text::boolean(text).ok_or(Wrong)?),
+            Values::Int8(v) => v.push(text::narrow(text).ok_or(Wrong)?),
             Values::Int16(v) => v.push(text::narrow(text).ok_or(Wrong)?),
             Values::Int32(v) => v.push(text::narrow(text).ok_or(Wrong)?),
             Values::Int64(v) => v.push(text::integer(text).ok_or(Wrong)?),
+            Values::UInt8(v) => v.push(text::narrow(text).ok_or(Wrong)?),
+            Values::UInt16(v) => v.push(text::narrow(text).ok_or(Wrong)?),
             Values::UInt32(v) => v.push(text::narrow(text).ok_or(Wrong)?),
+            Values::UInt64(v) => v.push(text::unsigned(text).ok_or(Wrong)?),
             Values::Float32(v) => v.push(text::float(text).ok_or(Wrong)?),
             Values::Float64(v) => v.push(text::float(text).ok_or(Wrong)?),
             Values::Decimal(v, digits) => v.push(text::decimal(text, *digits).ok_or(Misfit)?),
@@ -280,10 +297,14 @@ impl Column {
         let nulls = self.nulls.finish();
         Ok(match self.values {
             Values::Boolean(mut bits) => Arc::new(BooleanArray::new(bits.finish(), nulls)),
+            Values::Int8(v) => Arc::new(primitive::<Int8Type>(v, nulls)?),
             Values::Int16(v) => Arc::new(primitive::<Int16Type>(v, nulls)?),
             Values::Int32(v) => Arc::new(primitive::<Int32Type>(v, nulls)?),
             Values::Int64(v) => Arc::new(primitive::<Int64Type>(v, nulls)?),
+            Values::UInt8(v) => Arc::new(primitive::<UInt8Type>(v, nulls)?),
+            Values::UInt16(v) => Arc::new(primitive::<UInt16Type>(v, nulls)?),
             Values::UInt32(v) => Arc::new(primitive::<UInt32Type>(v, nulls)?),
+            Values::UInt64(v) => Arc::new(primitive::<UInt64Type>(v, nulls)?),
             Values::Float32(v) => Arc::new(primitive::<Float32Type>(v, nulls)?),
             Values::Float64(v) => Arc::new(primitive::<Float64Type>(v, nulls)?),
             Values::Decimal(v, Digits { precision, scale }) => Arc::new(

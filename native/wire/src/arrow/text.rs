@@ -32,8 +32,7 @@ fn signed(text: &[u8]) -> (bool, &[u8]) {
 }
 
 #[inline]
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = signed(text);
+pub(super) fn unsigned(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -47,6 +46,13 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
             value = value.checked_mul(10)?.checked_add(digit(byte)?)?;
         }
     }
+    Some(value)
+}
+
+#[inline]
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = signed(text);
+    let value = unsigned(digits)?;
     if negative {
         0i64.checked_sub_unsigned(value)
     } else {

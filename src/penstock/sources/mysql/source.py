@@ -35,6 +35,7 @@ from penstock.sources.mysql.startup import Plan, Startup
 from penstock.sources.mysql.wire.alterations import Name
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.gtid import Gtids
+from penstock.sources.mysql.wire.kernels import decoder_class
 from penstock.sources.mysql.wire.layouts import TypesNeeded
 from penstock.sources.mysql.wire.packets import StreamError
 from penstock.sources.mysql.wire.shapes import Shapes, ShapesNeeded, Statement, Statements, extend
@@ -191,7 +192,7 @@ class MySQLSource:
 
         self._reached = begin = checkpoint(plan.start, "", 0)
         schemas = Shapes(plan.facts.history, partial(_covers, begin), self._asked)
-        decoder = Decoder(
+        decoder = decoder_class()(
             gtids=plan.start,
             checkpoint=checkpoint,
             source={"type": flavor},

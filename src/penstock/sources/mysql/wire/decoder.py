@@ -171,23 +171,30 @@ class Decoder:
 
         The decoder is of no use then: begin a new session at the last checkpoint.
         """
-        assembly, enough = self._log.assembly, self._max_bytes
         for event in events:
-            for inner in self._frame(event):
-                yield from self._take(*inner)
-                if assembly.size >= enough and not self._log.in_xa:
-                    assembly.cut(enough)
-                    yield from assembly.take()
+            yield from self._read(event)
+        yield from self._complete()
+
+    def _complete(self) -> Iterator[Batch]:
+        """What is complete of all that was read."""
+        assembly = self._log.assembly
         self._log.rest()
         assembly.close_sealed()
         if self._log.waits and not self._log.is_open:
             assembly.close_all()
         yield from assembly.take()
 
+    def _full(self) -> Iterator[Batch]:
+        """The batches that are full."""
+        assembly, enough = self._log.assembly, self._max_bytes
+        if assembly.size >= enough and not self._log.in_xa:
+            assembly.cut(enough)
+            yield from assembly.take()
+
     # -- framing
 
-    def _frame(self, event: bytes) -> Iterator[tuple[Header, Reader]]:
-        """An event of the log, or those that it holds."""
+    def _read(self, event: bytes) -> Iterator[Batch | TypesNeeded]:
+        """Decode an event of the log, or those that it holds."""
         head = header(event)
         if head.type == _T.FORMAT_DESCRIPTION:
             self._checksums = FormatDescription.parse(event).checksums
@@ -200,17 +207,23 @@ class Decoder:
             end -= CHECKSUM
         reader = Reader(event, HEADER, end)
         if head.type == _T.TRANSACTION_PAYLOAD:
-            for inner in payload_events(reader):
-                inner_head = header(inner)
-                if inner_head.type == _T.TRANSACTION_PAYLOAD:
-                    raise ProtocolError("a compressed transaction in another", offset=0)
-                yield inner_head, Reader(inner, HEADER)
+            yield from self._inner(payload_events(reader))
             if head.end:
                 self._log.position = head.end
             return
         if head.end and head.type not in (_T.ROTATE, _T.HEARTBEAT, _T.HEARTBEAT_V2):
             self._log.position = head.end
-        yield head, reader
+        yield from self._take(head, reader)
+        yield from self._full()
+
+    def _inner(self, events: Iterator[bytes]) -> Iterator[Batch | TypesNeeded]:
+        """Decode the events that another one holds, without checksums."""
+        for event in events:
+            head = header(event)
+            if head.type == _T.TRANSACTION_PAYLOAD:
+                raise ProtocolError("a compressed transaction in another", offset=0)
+            yield from self._take(head, Reader(event, HEADER))
+            yield from self._full()
 
     def _take(self, head: Header, reader: Reader) -> Iterator[TypesNeeded]:
         """Decode an event, and again with the answers that it needs."""
@@ -278,7 +291,7 @@ class Decoder:
 
     def _begin(self, gtid: Gtid, head: Header) -> None:
         self._log.begin(gtid, head)
-        self._tables.clear()
+        self._end_statement()
 
     # -- statements
 
@@ -318,9 +331,13 @@ class Decoder:
                 "replaced rows, which the log does not show"
             )
         if kind in _ALTERING:
-            self._layouts.statement(self._log.name, query.database, query.statement)
+            self._altered(self._log.name, query)
         if not self._log.explicit:
             self._log.commit()
+
+    def _altered(self, transaction: str, query: Query) -> None:
+        """A statement may alter tables."""
+        self._layouts.statement(transaction, query.database, query.statement)
 
     def _concerned(self, query: Query, statement: Statement) -> list[str]:
         named = ((schema or query.database, name) for schema, name in statement.tables)
@@ -366,7 +383,17 @@ class Decoder:
         number = reader.integer(6)
         reader.take(2)
         offset = reader.at
-        self._tables[number] = self._layouts.of(reader.rest(), offset)
+        self._describe(number, reader.rest(), offset)
+
+    def _describe(self, number: int, description: bytes, offset: int) -> None:
+        """A number stands for a table in this statement."""
+        self._tables[number] = self._layouts.of(description, offset)
+
+    def _described(self, number: int) -> Layout | None:
+        return self._tables.get(number)
+
+    def _end_statement(self) -> None:
+        self._tables.clear()
 
     def _rows(self, kind: int, reader: Reader) -> None:
         operation, second, compressed = _ROWS[kind]
@@ -378,9 +405,9 @@ class Decoder:
                 raise ProtocolError("a row event's header is too short", offset=reader.at)
             reader.take(extra - 2)
         if number == _NO_TABLE:  # the end of a statement, without rows
-            self._tables.clear()
+            self._end_statement()
             return
-        layout = self._tables.get(number)
+        layout = self._described(number)
         if layout is None:
             raise ProtocolError(
                 f"rows at {self._log.place} of table {number}, which was not described",
@@ -412,7 +439,7 @@ class Decoder:
                     max(size, reader.end) + _OBJECT * len(rows) * width,
                 )
         if flags & _STATEMENT_END:
-            self._tables.clear()
+            self._end_statement()
 
     def _heartbeat(self, kind: int, reader: Reader, head: Header) -> None:
         beat = (

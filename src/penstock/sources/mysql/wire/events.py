@@ -146,7 +146,7 @@ class Rotate(NamedTuple):
 
     @classmethod
     def parse(cls, reader: Reader) -> Rotate:
-        return cls(reader.integer(8), reader.rest().decode("utf-8", "surrogateescape"))
+        return cls(reader.integer(8), _file(reader))
 
 
 class Gtid(NamedTuple):
@@ -252,6 +252,15 @@ class Query(NamedTuple):
         return cls(_text(name), _text(reader.rest()), thread)
 
 
+def _file(reader: Reader) -> str:
+    """The name of a file of the log, which is all that is left."""
+    at = reader.at
+    try:
+        return reader.rest().decode()
+    except UnicodeDecodeError:
+        raise ProtocolError("the name of a log file is not UTF-8", offset=at) from None
+
+
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
@@ -282,7 +291,7 @@ class Heartbeat(NamedTuple):
 
     @classmethod
     def parse(cls, reader: Reader, end: int) -> Heartbeat:
-        return cls(_text(reader.rest()), end)
+        return cls(_file(reader), end)
 
     @classmethod
     def parse_v2(cls, reader: Reader) -> Heartbeat:
@@ -290,7 +299,7 @@ class Heartbeat(NamedTuple):
         while (field := reader.packed()) != 0:
             value = Reader(reader.text(), base=reader.at)
             if field == 1:
-                file = _text(value.rest())
+                file = _file(value)
             elif field == 2:
                 position = value.packed()
         return cls(file, position)

@@ -43,6 +43,9 @@ class Gtids(Protocol):
     def add(self, gtid: str) -> None:
         """One more."""
 
+    def add_run(self, source: str, first: int, last: int) -> None:
+        """Those of a source that follow each other; ``source`` is what their names begin with."""
+
     def reach(self, file: str, position: int) -> None:
         """All before a place of the log has been read: what has names does not tell by that."""
 
@@ -137,6 +140,10 @@ class GtidSet:
             intervals[-1][1] = number + 1
         else:
             self._insert(source, number, number + 1)
+
+    def add_run(self, source: str, first: int, last: int) -> None:
+        """Those of a source that follow each other; ``source`` is what their names begin with."""
+        self._insert(source.removesuffix(":"), first, last + 1)
 
     def reach(self, file: str, position: int) -> None:
         """Nothing: transactions have names."""
@@ -283,6 +290,10 @@ class GtidPosition:
         """One more."""
         domain, server, number = split_mariadb(gtid)
         self._domains[domain] = (server, number)
+
+    def add_run(self, source: str, first: int, last: int) -> None:
+        """Those of a source that follow each other; ``source`` is what their names begin with."""
+        self.add(f"{source}{last}")
 
     def reach(self, file: str, position: int) -> None:
         """Nothing: transactions have names."""

@@ -124,10 +124,11 @@ class Layouts:
             layout = self._layouts[body] = self._make(TableMap.parse(Reader(body, base=offset)))
         return layout
 
-    def statement(self, transaction: str, database: str, statement: str) -> None:
-        """A statement of the log, which may alter tables. Raises as ``Schemas.statement``."""
+    def statement(self, transaction: str, database: str, statement: str) -> list[tuple[str, str]]:
+        """A statement of the log, which may alter tables: those whose descriptions mean others from
+        here on. Raises as ``Schemas.statement``."""
         if self._schemas is None:
-            return
+            return []
         altered = self._schemas.statement(transaction, database, statement)
         if altered:
             self._layouts = {
@@ -135,6 +136,7 @@ class Layouts:
                 for body, layout in self._layouts.items()
                 if (layout.mapped.schema, layout.mapped.name) not in altered
             }
+        return altered
 
     def news(self, layout: Layout) -> SchemaChange | None:
         """What to tell before a row is read so: the table's shape, where it is new or another."""

@@ -71,6 +71,9 @@ class Place:
     def add(self, gtid: str) -> None:
         """Nothing: a place moves on whatever transactions are called."""
 
+    def add_run(self, source: str, first: int, last: int) -> None:
+        """Nothing, as :meth:`add`."""
+
     def reach(self, file: str, position: int) -> None:
         """All before that place has been read."""
         self.file, self.position = file, position

@@ -137,8 +137,10 @@ class Transactions:
         self._origin = Origin(name, Transaction(name, committed), None, facts)
 
     def ran_in(self, thread: int) -> None:
-        """The open transaction is that of a session of the server."""
-        self._source.setdefault("thread", thread)
+        """The open transaction is that of a session of the server; this is known before its first
+        row, or not at all."""
+        if not self._begun:
+            self._source.setdefault("thread", thread)
 
     def open(self, what: str) -> Origin:
         """The open transaction, for what is of one. Raises ProtocolError where none is open."""

@@ -1,0 +1,1 @@
+//! Packets of the protocol, as far as they carry events.
