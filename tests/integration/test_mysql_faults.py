@@ -10,11 +10,14 @@ import pytest
 from penstock.errors import ConnectionLostError, GapError, PrivilegeError, ProtocolError
 from penstock.model import Barrier, Change
 from penstock.ports import Context
+from penstock.sources.mysql import link
 from penstock.sources.mysql.config import MySQL
+from tests.conftest import OwnMySQL
 from tests.support.follow import Follower, Remembered, run
 from tests.support.mysql import Database
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
+from tools.mysql import FLAVORS, Flavor
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v longtext)"
 
@@ -198,3 +201,56 @@ def test_who_may_not_log_in_is_told_why_without_the_password(binlogs: Database) 
         run(follow(binlogs, dsn=dsn).open())
     assert "nobody" in str(caught.value)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_slow_reader_does_not_keep_the_server_from_stopping(
+    own_mysql: OwnMySQL, flavor: Flavor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is told to wait for us as long as it takes, but not when it ends."""
+    monkeypatch.setattr(link, "BUDGET", 1 << 18)
+    server = own_mysql(flavor)
+    Database(server, "").execute("CREATE DATABASE d")
+    database = Database(server, "d")
+    database.execute(TABLE)
+    rows = 16
+
+    async def scenario() -> None:
+        memory = Remembered()
+        async with follow(database, memory) as follower:
+            await follower.to_head()
+            for i in range(rows):  # more than all buffers on the way have room for
+                database.execute(f"INSERT INTO t VALUES ({i}, REPEAT('x', 1000000))")
+            await asyncio.to_thread(server.stop)
+            seen: list[int] = []
+            with pytest.raises(ConnectionLostError):
+                await collect(follower, seen)
+            await asyncio.to_thread(server.start)
+            await follower.reopen()
+            seen += ids_of(await follower.changes())
+            assert seen == [*range(rows)]
+
+    run(scenario())
+
+
+def test_rows_that_foreign_keys_change_are_seen_or_listed(binlogs: Database) -> None:
+    binlogs.execute(
+        "CREATE TABLE parent (id int PRIMARY KEY)",
+        "CREATE TABLE child (id int PRIMARY KEY, p int,"
+        " FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)",
+        "INSERT INTO parent VALUES (1)",
+        "INSERT INTO child VALUES (2, 1)",
+    )
+
+    async def scenario() -> None:
+        async with follow(binlogs) as follower:
+            await follower.to_head()
+            binlogs.execute("DELETE FROM parent")
+            seen = {change.definition.name for change in await follower.changes()}
+            findings = await follower.source.check(Context("shop", "source"))
+            listed = any("foreign key" in finding.message for finding in findings)
+            assert binlogs.fetch("SELECT * FROM child") == []
+            assert ("child" in seen) != listed
+            assert "parent" in seen
+
+    run(scenario())
