@@ -11,6 +11,7 @@ import pytest
 from penstock.errors import ConnectionLostError, SchemaError
 from penstock.model import Batch, Change
 from penstock.ports import Context
+from penstock.sources.mysql import fence
 from penstock.sources.mysql.config import MySQL
 from tests.support.follow import Follower, Remembered, run
 from tests.support.mysql import Database
@@ -240,6 +241,27 @@ def test_a_new_table_is_read_and_a_lost_one_is_said_to_be(untold: Database) -> N
     )
     with pytest.raises(SchemaError, match=r"\.g was like .* is not known"):
         run(rows(untold, memory))
+
+
+def test_a_statement_behind_the_reading_of_the_catalog_ends_what_it_told(
+    untold: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untold.execute("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    memory = run(begin(untold))
+    untold.execute(
+        "ALTER TABLE t MODIFY COLUMN b int AFTER id", "INSERT INTO t (id, a, b) VALUES (1, 10, 20)"
+    )
+    scan, late = fence.scan, ["ALTER TABLE t MODIFY COLUMN a int AFTER id"]
+
+    def scan_later(*arguments: Any) -> Any:
+        if late:
+            untold.execute(late.pop(), "INSERT INTO t (id, a, b) VALUES (2, 10, 20)")
+        return scan(*arguments)
+
+    monkeypatch.setattr(fence, "scan", scan_later)
+    found = run(rows(untold, memory))
+    assert [(row["id"], row["a"], row["b"]) for _, row in found] == [(1, 10, 20), (2, 10, 20)]
+    assert not late
 
 
 def test_a_copy_and_then_the_log_of_a_table_altered_in_between(untold: Database) -> None:

@@ -6,7 +6,6 @@ in the log before the place that is read then, and nothing that will alter it is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from penstock.sources.mysql.connection import Server, error_number, one, quote, 
 from penstock.sources.mysql.history import place
 from penstock.sources.mysql.wire.alterations import Name, altered, renamed
 from penstock.sources.mysql.wire.packets import Packets
+from penstock.sources.mysql.wire.place import split_file
 from penstock.sources.mysql.wire.shapes import Statement, Statements
 from penstock.sources.mysql.wire.tablemap import TableMap
 
@@ -81,8 +81,7 @@ def _end(connection: Connection) -> Place:
 
 
 def _number(file: str) -> int:
-    found = re.search(r"\d+$", file)
-    return int(found[0]) if found else 0
+    return split_file(file)[1] if file else 0
 
 
 def read(
@@ -99,7 +98,7 @@ def read(
 
     Parameters
     ----------
-    scan: all statements of the log up to a place at least.
+    scan: all statements of the log up to a place.
     known: further tables, which are followed already.
     """
     tables = set(needed)
@@ -126,16 +125,21 @@ def scan(connection: Any, decoder: Decoder, statements: Statements, end: Place) 
 
     Raises ConnectionLostError, and StreamError for what the server says.
     """
-    packets = Packets()
+    packets, found = Packets(), statements.found
     try:
-        while (_number(decoder.file), decoder.position) < end:
+        while packets.end is None:
             data = connection._sock.recv(_READ)
             if not data:
                 raise ConnectionLostError("the server closed the connection to the log")
-            for _ in decoder.feed(packets.feed(data)):
-                pass
-            if packets.end is not None:
-                raise packets.end
-        return statements.found
+            for event in packets.feed(data):
+                before = len(found)
+                for _ in decoder.feed([event]):
+                    pass
+                reached = (_number(decoder.file), decoder.position)
+                if reached > end:
+                    del found[before:]
+                if reached >= end:
+                    return found
+        raise packets.end
     finally:
         connection._force_close()

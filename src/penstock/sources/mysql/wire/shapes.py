@@ -222,12 +222,16 @@ def extend(
     shapes: all tables that the statements may have altered; None for those that are gone.
     """
     now = dict(shapes)
+    remembered = {
+        (name, version.at): version.shape for name in shapes for version in history.get(name, ())
+    }
     after: dict[Name, list[Version]] = {name: [] for name in shapes}
     for statement in reversed(statements):
-        names = altered(statement.text, statement.database, shapes)
+        at, names = statement.transaction, altered(statement.text, statement.database, shapes)
         for name in names:
-            version = Version(statement.transaction, statement.text[:_QUOTED], now[name])
-            after[name].append(version)
+            now[name] = now[name] or remembered.get((name, at))
+            if not after[name] or after[name][-1].at != at:
+                after[name].append(Version(at, statement.text[:_QUOTED], now[name]))
         pairs = [(new, old) for old, new in reversed(renamed(statement.text, statement.database))]
         before = _renamed({name: now[name] for name in names}, pairs)
         now |= {name: before.get(name) for name in names}
