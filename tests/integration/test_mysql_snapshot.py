@@ -77,6 +77,7 @@ KEYS = {
 }
 
 
+@pytest.mark.no_kernel
 @pytest.mark.parametrize("kind", KEYS)
 def test_each_row_is_in_one_part_whatever_the_key(
     binlogs: Database, small_parts: list[str], kind: str
@@ -97,6 +98,7 @@ def test_each_row_is_in_one_part_whatever_the_key(
     assert (len(small_parts) > 5) != uncut
 
 
+@pytest.mark.no_kernel
 def test_keys_that_are_equal_to_the_server_are_in_one_part(
     binlogs: Database, small_parts: list[str]
 ) -> None:
@@ -117,6 +119,7 @@ def test_keys_that_are_equal_to_the_server_are_in_one_part(
     assert len(small_parts) == len(letters) + 1
 
 
+@pytest.mark.no_kernel
 def test_tables_without_a_key_to_cut_by_are_read_whole(
     binlogs: Database, small_parts: list[str]
 ) -> None:
@@ -256,6 +259,7 @@ def test_what_is_committed_while_the_readers_begin_is_seen_by_all_or_none(
     assert commits_in_between[:2] == [not held_up] * 2
 
 
+@pytest.mark.no_kernel
 @pytest.mark.parametrize("permitted", [True, False])
 def test_readers_that_never_begin_together_take_the_lock_or_are_fewer(
     mariadb: Database,
