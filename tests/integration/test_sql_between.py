@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text as statement
+from sqlalchemy.orm import Session
 
+from penstock import App, Change
 from penstock.errors import SinkError
+from penstock.failpoints import Failpoint
 from penstock.pipeline import Pipeline
 from penstock.sinks.memory import MemorySink, Target
 from penstock.sinks.sql import Sql
 from penstock.sources.mysql.config import MySQL
+from tests.crash.test_mysql import TABLES, Writer
 from tests.integration.test_sql_sink import TYPES
 from tests.support.feed import Feed, change, column, feeding, table
 from tests.support.mysql import Database
 from tests.support.mysql import fresh_database as fresh_mysql
 from tests.support.postgres import execute, fetch
+from tests.support.waiting import eventually
 from tools.capture_binlog import statements
 
 pytestmark = pytest.mark.server
@@ -201,3 +209,67 @@ def test_every_type_of_postgres_in_mysql(binlogs: Database, database: str) -> No
                 )
                 assert found.partition(".")[0] == expected.partition(".")[0], spelling
                 assert found.partition(".")[2].rstrip("0") == expected.partition(".")[2].rstrip("0")
+
+
+def enough(writer: Writer) -> bool:
+    return writer.committed > 60
+
+
+def test_a_random_workload_ends_equal_in_every_target(
+    binlogs: Database, database: str, tmp_path: Path
+) -> None:
+    binlogs.execute(*TABLES)
+    with fresh_mysql(binlogs.server) as replica:
+        sinks = [Sql(url=database, name="postgres"), Sql(url=replica.dsn, name="mysql")]
+        names = ("accounts", "items", "journal")
+        for round, grown in enumerate(
+            ("", "ALTER TABLE accounts MODIFY balance bigint, ADD n int")
+        ):
+            writer = Writer(binlogs, round)
+            writer.start()
+            follow(binlogs, tmp_path, sinks, names)  # while rows are written
+            eventually(partial(enough, writer), within=60)
+            if grown:
+                binlogs.execute(grown)
+            writer.stop()
+        follow(binlogs, tmp_path, sinks, names)
+        for name in names:
+            expected = Counter(binlogs.fetch(f"SELECT * FROM {name}"))
+            assert Counter(replica.fetch(f"SELECT * FROM {name}")) == expected
+            assert Counter(fetch(database, f"SELECT * FROM {binlogs.name}.{name}")) == expected
+
+
+class CrashError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize(
+    "point", [Failpoint.AFTER_WRITE, Failpoint.SINK_COMMIT, Failpoint.AFTER_FLUSH]
+)
+def test_what_a_handler_writes_in_mysql_commits_with_the_checkpoint(
+    binlogs: Database, database: str, point: Failpoint
+) -> None:
+    execute(database, "CREATE TABLE orders (id int PRIMARY KEY)")
+    binlogs.execute("CREATE TABLE stock (free int)", "INSERT INTO stock VALUES (100)")
+
+    def app() -> App:
+        app = App("stock", source=database, store=binlogs.dsn, retries=0)
+
+        @app.on("public.orders", "insert")
+        def take(change: Change, session: Session) -> None:
+            session.execute(statement("UPDATE stock SET free = free - :n"), {"n": change.row["id"]})
+
+        return app
+
+    def crash(_: int) -> None:
+        raise CrashError
+
+    app().run(**CAUGHT_UP)
+    execute(database, "INSERT INTO orders VALUES (1)")
+    crashing = app()
+    crashing.pipeline.context.failpoints.arm(point, crash)
+    with pytest.raises(Exception, match=r"CrashError|^$"):
+        crashing.run(**CAUGHT_UP)
+    execute(database, "INSERT INTO orders VALUES (2)")
+    app().run(**CAUGHT_UP)
+    assert binlogs.fetch("SELECT free FROM stock") == [(100 - 1 - 2,)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from penstock.errors import ConfigError, SchemaError
 from penstock.model import Column, Table, Type
+from penstock.ports import Finding
 from penstock.registry import driver
 
 if TYPE_CHECKING:
@@ -217,6 +218,10 @@ class Dialect(ABC):
         """Do a statement with each of the rows; how many rows of the target it met."""
         parameters: Any = rows[0] if len(rows) == 1 else rows
         return connection.exec_driver_sql(statement.text, parameters).rowcount
+
+    def doubts(self, connection: Connection) -> list[Finding]:
+        """What about the target's settings endangers what was committed."""
+        return []
 
     def lock_checkpoints(self, connection: Connection) -> str:
         """What ends the SELECT of our checkpoints, so that it waits for an unfinished commit."""

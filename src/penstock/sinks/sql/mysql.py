@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from penstock.errors import ConfigError, SchemaError
 from penstock.model import Column, Table, Type
+from penstock.ports import Finding
 from penstock.registry import driver
 from penstock.sinks.sql.dialect import Binder, Dialect, Statement, Target
 from penstock.sinks.sql.mysqltypes import TEXT, storage
@@ -323,6 +324,19 @@ class MysqlDialect(Dialect):
                 else:
                     yield _fitting(head + b", ".join(parts) + tail, most)
                 parts, size, first = [], 0, number + 1
+
+    def doubts(self, connection: Connection) -> list[Finding]:
+        setting = connection.exec_driver_sql("SELECT @@innodb_flush_log_at_trx_commit").scalar()
+        if setting == 1:
+            return []
+        return [
+            Finding(
+                "warning",
+                f"{self.where} may lose its last commits when its machine dies "
+                f"(innodb_flush_log_at_trx_commit is {setting}); that is then a GAP",
+                "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+            )
+        ]
 
     def lock_checkpoints(self, connection: Connection) -> str:
         return " FOR UPDATE"

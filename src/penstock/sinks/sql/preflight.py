@@ -19,11 +19,10 @@ def check(dialect: Dialect, checkpoints: Checkpoints) -> list[Finding]:
     try:
         if dialect.url.get_backend_name() == "sqlite":
             _check_file(dialect)
-        else:
-            _check_server(dialect, checkpoints)
+            return []
+        return _check_server(dialect, checkpoints)
     except PenstockError as error:
         return [Finding("error", error.message, error.hint, error.code)]
-    return []
 
 
 def _check_file(dialect: Dialect) -> None:
@@ -40,13 +39,14 @@ def _check_file(dialect: Dialect) -> None:
         raise unreachable(error, dialect.where) from None
 
 
-def _check_server(dialect: Dialect, checkpoints: Checkpoints) -> None:
+def _check_server(dialect: Dialect, checkpoints: Checkpoints) -> list[Finding]:
     with connect(dialect) as connection:
         try:
             dialect.prepare(connection)
             checkpoints.create(connection, dialect)
             if dialect.transactional_ddl:
                 connection.exec_driver_sql("CREATE TABLE penstock_probe (id integer)")
+            return dialect.doubts(connection)
         except dialect.errors as error:
             raise failure(error, f"create a table in {dialect.where}") from None
         finally:

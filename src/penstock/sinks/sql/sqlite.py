@@ -37,7 +37,7 @@ BUSY_SECONDS = 10
 def _integer(raw: bytes) -> int:
     number = int(raw)
     if not -NUMBER_MAX - 1 <= number <= NUMBER_MAX:
-        raise SchemaError("SQLite keeps integers of 64 bits; the source has a larger one")
+        raise ValueError("SQLite keeps integers of 64 bits")
     return number
 
 
@@ -153,7 +153,7 @@ class SqliteDialect(Dialect):
         return None
 
     def holds(self, declared: str, wanted: str) -> bool:
-        return declared in (wanted, "", "BLOB")
+        return declared in (wanted, "", "BLOB", _TEXT[0])
 
     def literal(self, raw: bytes, type: Type) -> str:
         value = _STORAGE.get(type.kind, _TEXT)[1](raw)
@@ -167,7 +167,12 @@ class SqliteDialect(Dialect):
     def binders(
         self, connection: Connection, definition: Table, target: Target
     ) -> Sequence[Binder] | None:
-        return [_STORAGE.get(column.type.kind, _TEXT)[1] for column in definition.columns]
+        return [
+            _TEXT[1]
+            if target.columns[column.name] == _TEXT[0]
+            else _STORAGE.get(column.type.kind, _TEXT)[1]
+            for column in definition.columns
+        ]
 
 
 def _fold(name: str) -> str:
