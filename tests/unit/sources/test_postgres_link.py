@@ -22,6 +22,7 @@ from penstock.sources.postgres import link as module
 from penstock.sources.postgres.link import CHUNK, Link
 from penstock.sources.postgres.probe import Hold
 from penstock.sources.postgres.replication import LibpqReplication
+from penstock.sources.postgres.wire.copies import Payloads
 
 WITHIN = 60.0
 TIMEOUT = 30.0
@@ -236,13 +237,13 @@ def test_the_servers_own_reason_wins_over_what_a_probe_finds(
 
     async def test() -> None:
         link = begin(libpq, probe)
-        tell = link._tell
+        put = link._inlet.put
 
-        def tell_us() -> None:
-            tell()
+        def tell_us(payloads: Payloads, size: int) -> None:
+            put(payloads, size)
             read.set()
 
-        monkeypatch.setattr(link, "_tell", tell_us)
+        monkeypatch.setattr(link._inlet, "put", tell_us)
         libpq.speak()
         async with asyncio.timeout(WITHIN):
             assert await asyncio.to_thread(read.wait, WITHIN)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import select
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConnectionLostError, PenstockError
+from penstock.inlet import Inlet
 from penstock.sources.mysql.wire.packets import Packets, StreamError
 
 if TYPE_CHECKING:
@@ -55,18 +54,8 @@ class Link:
         self._deadline = SILENCE * max(heartbeat, 1.0)
         self._explain = explain
         self._packets = Packets()
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
-        self._lock = threading.Lock()
-        self._chunks: deque[tuple[list[bytes], int]] = deque()
-        self._queued = 0
-        self._waiting = False
-        self._error: BaseException | None = None
+        self._inlet: Inlet[list[bytes]] = Inlet(BUDGET)
         self._closing = False
-        self._ended = False
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._run, name="penstock-link", daemon=True)
         self._thread.start()
 
@@ -74,48 +63,26 @@ class Link:
 
     async def receive(self) -> list[bytes]:
         """The next events. Raises what ended the stream, once all before was taken."""
-        while True:
-            with self._lock:
-                if self._chunks:
-                    events, size = self._chunks.popleft()
-                    was_full = self._queued >= BUDGET
-                    self._queued -= size
-                    wake = was_full and self._queued < BUDGET
-                    break
-                if self._error is not None:
-                    raise self._error
-                self._waiting = True
-                self._ready.clear()
-            await self._ready.wait()
-        if wake:
-            self._wake()
+        events, _ = await self._inlet.take()
         return events
 
     def nudge(self) -> None:
         """Let :meth:`receive` return, with no events where none are there."""
-        with self._lock:
-            self._chunks.append(([], 0))
-        self._tell()
+        self._inlet.put([], 0)
 
     @property
     def queued(self) -> int:
         """Bytes that arrived and were not taken."""
-        return self._queued
+        return self._inlet.size
 
     async def close(self) -> None:
         """End the stream, disconnect. Safe to call twice."""
         self._closing = True
         if self._thread.is_alive():
-            self._wake()
+            self._inlet.wake()
             await asyncio.to_thread(self._thread.join)
 
     # -- the thread
-
-    def _wake(self) -> None:
-        with self._lock:
-            if not self._ended:
-                with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
-                    os.write(self._wake_write, b"!")
 
     def _run(self) -> None:
         error: BaseException = ConnectionLostError("the link was closed")
@@ -127,20 +94,7 @@ class Link:
             error = other
         with contextlib.suppress(Exception):
             self._connection._force_close()  # type: ignore[attr-defined] # no farewell is awaited
-        with self._lock:
-            self._error = error
-            self._ended = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-        self._tell()
-
-    def _tell(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, False
-        if waiting:
-            # The loop may have ended without us.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._ready.set)
+        self._inlet.end(error)
 
     def _pump(self) -> None:
         self._socket.settimeout(0)
@@ -149,21 +103,20 @@ class Link:
         was_reading = True
         while not self._closing:
             now = time.monotonic()
-            reading = self._queued < BUDGET
+            reading = self._inlet.has_room
             if reading and not was_reading:
                 heard = now
             was_reading = reading
             if reading and now - heard > self._deadline:
                 raise ConnectionLostError(f"the server has been silent for {now - heard:.0f} s")
             poll = select.poll()
-            poll.register(self._wake_read, select.POLLIN)
+            poll.register(self._inlet, select.POLLIN)
             if reading:
                 poll.register(file, select.POLLIN)
             ready = False
             for fd, _ in poll.poll(max(heard + self._deadline - now, 0) * 1000 + 1):
-                if fd == self._wake_read:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake_read, 4096)
+                if fd == self._inlet.fileno():
+                    self._inlet.woken()
                 else:
                     ready = True
             if ready:
@@ -175,7 +128,7 @@ class Link:
 
     def _drain(self) -> None:
         """Take what the socket has, up to the budget."""
-        while self._queued < BUDGET and self._packets.end is None:
+        while self._inlet.has_room and self._packets.end is None:
             try:
                 data = self._socket.recv(READ)
             except (BlockingIOError, TimeoutError):
@@ -187,12 +140,7 @@ class Link:
                 raise
             if not data:
                 raise ConnectionLostError("the server closed the connection to the log")
-            events = self._packets.feed(data)
-            size = len(data)
-            with self._lock:
-                self._chunks.append((events, size))
-                self._queued += size
-            self._tell()
+            self._inlet.put(self._packets.feed(data), len(data))
         end = self._packets.end
         if isinstance(end, StreamError):
             raise self._explain(end)

@@ -15,16 +15,14 @@ Facts: PostgreSQL manual, *Streaming Replication Protocol*.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import select
 import threading
 import time
-from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from penstock.errors import ConnectionLostError, PenstockError
+from penstock.inlet import Inlet
 from penstock.registry import driver
 from penstock.sources.postgres.probe import Hold, Probe
 from penstock.sources.postgres.wire.copies import joined
@@ -91,26 +89,17 @@ class Link:
         self._deadline = timeout or 6 * LONGEST_INTERVAL
         self._probe = probe
         self._explain = explain
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
+        self._inlet: Inlet[Payloads] = Inlet(BUDGET, joined, CHUNK)
         self._lock = threading.Lock()
-        self._chunks: deque[tuple[Payloads, int]] = deque()
-        self._queued = 0
         self._received = start
         self._acknowledged = start
         self._report_flush = self._report_now = False
         self._pace = PACE
-        self._waiting = False
-        self._error: BaseException | None = None
         self._closing = False
-        self._ended = False
         now = time.monotonic()
         self._asked = self._heard = self._whole = self._proven = self._probed = now
         self._more = False  # messages may wait of which the socket knows nothing
         self._skew = skew
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._run, name="penstock-link", daemon=True)
         self._thread.start()
 
@@ -121,22 +110,7 @@ class Link:
 
         Raises what ended the stream, once all that arrived before was taken.
         """
-        while True:
-            with self._lock:
-                if self._chunks:
-                    was_full = self._queued >= BUDGET
-                    chunk = self._chunks.popleft()
-                    self._queued -= chunk[1]
-                    wake = was_full and self._queued < BUDGET
-                    break
-                if self._error is not None:
-                    raise self._error
-                self._waiting = True
-                self._ready.clear()
-            await self._ready.wait()
-        if wake:
-            self._wake()
-        return chunk
+        return await self._inlet.take()
 
     def acknowledge(self, lsn: int) -> None:
         """The server may forget all before ``lsn``; told at once."""
@@ -145,12 +119,12 @@ class Link:
                 return
             self._acknowledged = lsn
             self._report_flush = self._report_now = True
-        self._wake()
+        self._inlet.wake()
 
     def ask(self) -> None:
         """Make the server speak."""
         self._report_now = True
-        self._wake()
+        self._inlet.wake()
 
     @property
     def received(self) -> int:
@@ -160,7 +134,7 @@ class Link:
     @property
     def queued(self) -> int:
         """Bytes that arrived and were not taken."""
-        return self._queued
+        return self._inlet.size
 
     @property
     def authority(self) -> float:
@@ -177,45 +151,23 @@ class Link:
         """Say what is acknowledged, end the stream, disconnect. Safe to call twice."""
         self._closing = True
         if self._thread.is_alive():
-            self._wake()
+            self._inlet.wake()
             await asyncio.to_thread(self._thread.join, 2 * LEAVE_WITHIN)
 
     # -- the thread ----------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        with self._lock:
-            if not self._ended:
-                with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
-                    os.write(self._wake_write, b"!")
-
     def _run(self) -> None:
+        end: BaseException = ConnectionLostError("the link was closed")
         try:
             self._pump()
             self._leave()
         except BaseException as error:  # noqa: BLE001 - handed to the event loop
             psycopg = driver("psycopg", "postgres")
-            known = self._explain(error) if isinstance(error, psycopg.Error) else error
-            with self._lock:
-                self._error = known
-        else:
-            with self._lock:
-                self._error = ConnectionLostError("the link was closed")
+            end = self._explain(error) if isinstance(error, psycopg.Error) else error
         finally:
             self._replication.close()
             self._probe.close()
-            with self._lock:
-                self._ended = True
-                os.close(self._wake_read)
-                os.close(self._wake_write)
-            self._tell()
-
-    def _tell(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, False
-        if waiting:
-            # The loop may have ended without us.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._ready.set)
+            self._inlet.end(end)
 
     def _pump(self) -> None:
         socket = self._replication.fileno()
@@ -224,7 +176,7 @@ class Link:
         was_reading = True
         while not self._closing:
             now = time.monotonic()
-            reading = self._queued < BUDGET
+            reading = self._inlet.has_room
             if reading and not was_reading:
                 self._heard = self._whole = now
             was_reading = reading
@@ -236,7 +188,7 @@ class Link:
                 self._judge(now)
             self._watch(now, reading)
             poll = select.poll()
-            poll.register(self._wake_read, select.POLLIN)
+            poll.register(self._inlet, select.POLLIN)
             events = (select.POLLIN if reading else 0) | (select.POLLOUT if unsent else 0)
             if events:
                 poll.register(socket, events)
@@ -245,9 +197,8 @@ class Link:
             if not reading:
                 wait = min(wait, LONGEST_PROBE)
             for fd, event in poll.poll(max(wait, 0) * 1000):
-                if fd == self._wake_read:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake_read, 4096)
+                if fd == self._inlet.fileno():
+                    self._inlet.woken()
                     continue
                 if event & select.POLLOUT:
                     unsent = self._replication.flush()
@@ -286,14 +237,7 @@ class Link:
         if size:
             self._whole = self._heard
             self._received = max(self._received, received.position)
-            with self._lock:
-                if self._chunks and self._chunks[-1][1] + size <= CHUNK:
-                    last, last_size = self._chunks[-1]
-                    self._chunks[-1] = joined(last, received.payloads), last_size + size
-                else:
-                    self._chunks.append((received.payloads, size))
-                self._queued += size
-            self._tell()
+            self._inlet.put(received.payloads, size)
         if received.end is not None:
             raise received.end
         return asked
@@ -340,10 +284,10 @@ class Link:
         """Raise the server's own reason for letting us go: it is sent before the slot is free, but
         may stand behind much that was not read."""
         until = time.monotonic() + LAST_WORDS
-        most = self._queued + 4 * BUDGET
+        most = self._inlet.size + 4 * BUDGET
         poll = select.poll()
         poll.register(self._replication.fileno(), select.POLLIN)
-        while self._queued < most and (left := until - time.monotonic()) > 0:
+        while self._inlet.size < most and (left := until - time.monotonic()) > 0:
             if self._more or poll.poll(left * 1000):
                 self._drain()
 
