@@ -288,3 +288,17 @@ CHANGES: Final = (
     "INSERT INTO growing (id) VALUES (3)",
     "TRUNCATE counted",
 )
+LATER: Final = (
+    "INSERT INTO growing (id) VALUES (10)",
+    "ALTER TABLE growing ALTER c SET DEFAULT 8",
+    "INSERT INTO growing (id) VALUES (11)",
+    "ALTER TABLE growing ALTER c DROP DEFAULT",
+    "INSERT INTO growing (id, c) VALUES (12, 1)",
+    "ALTER TABLE keyless MODIFY a int NOT NULL, ADD UNIQUE KEY k (a)",
+    "INSERT INTO keyless VALUES (20, 'x')",
+    "CREATE TABLE born (id int PRIMARY KEY, a varchar(5) DEFAULT 'x')",
+    "INSERT INTO born (id) VALUES (1)",
+    "RENAME TABLE born TO grown",
+    "INSERT INTO grown (id) VALUES (2)",
+)
+"""Of which each is captured before the next is run."""

@@ -80,3 +80,11 @@ def compare(database: Database, types: Types, family: str, entries: Sequence[Rem
     assert "\n".join(unexplained(found, column, entries)) == ""
     assert misplaced(theirs) == misplaced(ours) == []
     assert stale(found, family, column, entries) == []
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_defaults_and_keys_are_told_as_they_are_altered(mysql: Database) -> None:
+    mysql.execute(*workload.TABLES, "ALTER TABLE growing ADD c int NOT NULL DEFAULT 7")
+    theirs, ours = captured(mysql, workload.LATER, True)
+    assert "\n".join(map(str, differences(theirs, ours))) == ""

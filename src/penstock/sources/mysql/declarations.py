@@ -5,7 +5,7 @@ They are facts of today, taken where the log shows a column of that name and typ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -28,37 +28,35 @@ class Declared(NamedTuple):
 
 class Declarations:
     """Of each table its columns by name, and the columns of the unique key that takes the place of
-    a primary one."""
+    a primary one. What was read is good for one description of the table."""
 
     def __init__(
         self,
         columns: Mapping[_Name, Mapping[str, Declared]],
         unique: Mapping[_Name, tuple[str, ...]],
+        tables: Iterable[_Name] = (),
     ) -> None:
         self._columns = dict(columns)
         self._unique = dict(unique)
-        self._unknown: set[tuple[_Name, str]] = set()  # columns that were asked for
+        self._fresh = set(tables)
 
     def learn(self, needed: TypesNeeded, news: Declarations) -> str:
-        """Take over what was read anew because of a column. Gives the name of its type, which is
-        empty where it is gone."""
-        table, column = needed.table, needed.column
-        self._columns[table] = {**self._columns.get(table, {}), **news._columns.get(table, {})}
+        """Take over what was read of a table. Gives the name of the column's type, which is empty
+        where it is gone."""
+        table = needed.table
+        self._columns[table] = news._columns.get(table, {})
         self._unique[table] = news._unique.get(table, ())
-        found = self._columns[table].get(column)
+        self._fresh.add(table)
+        found = self._columns[table].get(needed.column)
         return "" if found is None else found.kind
 
     def complete(self, table: Table) -> Table:
-        """The table with what the catalog says of it.
-
-        Raises TypesNeeded where a column is new to us, and was not asked for before.
-        """
+        """The table with what the catalog says of it. Raises TypesNeeded where it must be read."""
         name = (table.schema, table.name)
+        if name not in self._fresh and table.columns:
+            raise TypesNeeded(name, table.names[0])
+        self._fresh.discard(name)
         declared = self._columns.get(name, {})
-        new = [(name, column) for column in table.names if column not in declared]
-        if not self._unknown.issuperset(new):
-            self._unknown.update(new)  # in whatever shape the catalog has the table by now
-            raise TypesNeeded(*new[0])
         columns = tuple(_column(column, declared.get(column.name)) for column in table.columns)
         unique: tuple[str, ...] = ()
         if not table.key_columns:
@@ -94,7 +92,7 @@ def read(connection: Connection, flavor: Flavor, tables: Sequence[_Name]) -> Dec
         if (schema, table) in wanted:
             sql = _default(flavor, kind, default, extra)
             columns.setdefault((schema, table), {})[column] = Declared(kind, sql)
-    return Declarations(columns, _unique(connection, within, names, wanted))
+    return Declarations(columns, _unique(connection, within, names, wanted), tables)
 
 
 def _default(flavor: Flavor, kind: str, default: str | None, extra: str) -> str | None:

@@ -55,7 +55,7 @@ class Plan:
     moment: what their rows show; None where no table is due.
     checksums: whether the log's events end in a checksum.
     hidden: types that the log does not tell; None where it tells all.
-    declarations: what the catalog says of the captured tables.
+    declarations: what the catalog says of the tables to copy.
     """
 
     facts: Facts
@@ -117,7 +117,8 @@ class Startup:
         hidden = None
         if flavor == "mariadb":
             hidden = await session.blocking(catalog.hidden, session.control)
-        declared = await session.blocking(declarations.read, session.control, flavor, tables)
+        due = [(due.schema, due.name) for due in self._due]
+        declared = await session.blocking(declarations.read, session.control, flavor, due)
         moment, checksums = self._moment, checksum == "CRC32"
         return Plan(facts, start, self._due, moment, checksums, hidden, declared)
 

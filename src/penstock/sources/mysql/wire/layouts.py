@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from penstock.model import SchemaChange, Table
 from penstock.model.projection import Projection, ProjectionOf
+from penstock.sources.mysql.wire.alterations import altered
 from penstock.sources.mysql.wire.reader import Reader
 from penstock.sources.mysql.wire.rows import Image, Read, reader
 from penstock.sources.mysql.wire.shapes import Schemas
@@ -127,16 +128,17 @@ class Layouts:
     def statement(self, transaction: str, database: str, statement: str) -> list[tuple[str, str]]:
         """A statement of the log, which may alter tables: those whose descriptions mean others from
         here on. Raises as ``Schemas.statement``."""
-        if self._schemas is None:
-            return []
-        altered = self._schemas.statement(transaction, database, statement)
-        if altered:
+        known = {(layout.mapped.schema, layout.mapped.name) for layout in self._layouts.values()}
+        found = set(altered(statement, database, known))
+        if self._schemas is not None:
+            found.update(self._schemas.statement(transaction, database, statement))
+        if found:
             self._layouts = {
                 body: layout
                 for body, layout in self._layouts.items()
-                if (layout.mapped.schema, layout.mapped.name) not in altered
+                if (layout.mapped.schema, layout.mapped.name) not in found
             }
-        return altered
+        return sorted(found)
 
     def news(self, layout: Layout) -> SchemaChange | None:
         """What to tell before a row is read so: the table's shape, where it is new or another."""
