@@ -17,7 +17,6 @@ from tests.support.follow import Follower, Remembered, run
 from tests.support.mysql import Database
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
-from tools.mysql import FLAVORS, Flavor
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v longtext)"
 
@@ -203,13 +202,13 @@ def test_who_may_not_log_in_is_told_why_without_the_password(binlogs: Database) 
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("flavor", FLAVORS)
 def test_a_slow_reader_does_not_keep_the_server_from_stopping(
-    own_mysql: OwnMySQL, flavor: Flavor, monkeypatch: pytest.MonkeyPatch
+    own_mysql: OwnMySQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server is told to wait for us as long as it takes, but not when it ends."""
+    """The server is told to wait for us as long as it takes, but not when it ends. (MySQL, which
+    does the same, first takes ten seconds to find out.)"""
     monkeypatch.setattr(link, "BUDGET", 1 << 18)
-    server = own_mysql(flavor)
+    server = own_mysql("mariadb")
     Database(server, "").execute("CREATE DATABASE d")
     database = Database(server, "d")
     database.execute(TABLE)
