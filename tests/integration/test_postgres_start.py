@@ -207,6 +207,17 @@ def test_a_server_that_lost_what_we_delivered_has_diverged(database: str) -> Non
         run(one_run(database, memory))
 
 
+@pytest.mark.parametrize(("key", "value"), [("lsn", "FF/0"), ("timeline", 9), ("system", "4711")])
+def test_what_only_one_sink_has_is_compared_too(database: str, key: str, value: object) -> None:
+    """Else what follows on this server would be taken for what that sink has already."""
+    execute(database, ORDERS)
+    memory = Remembered()
+    run(one_run(database, memory))
+    memory.ahead = (Checkpoint.of(MAIN, **{**memory.start[MAIN].value, key: value}),)
+    with pytest.raises(DivergedError, match=str(value)):
+        run(one_run(database, memory))
+
+
 def test_a_timeline_of_which_the_server_knows_nothing_has_diverged(database: str) -> None:
     execute(database, ORDERS)
     memory = Remembered()

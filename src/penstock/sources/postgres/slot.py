@@ -78,14 +78,18 @@ def find(connection: Connection, name: str) -> Slot | None:
     )
 
 
-def check(connection: Connection, name: str, start: int) -> None:
+def check(connection: Connection, name: str, start: int, reached: int) -> None:
     """Whether reading from ``start`` on by the slot loses nothing.
+
+    Parameters
+    ----------
+    reached: what the sink has that is ahead of all others: what it has is not shown to it again.
 
     Raises
     ------
     SlotMissingError: there is no such slot.
     GapError: it was given up, moved, or made anew.
-    DivergedError: the server's log ends before ``start``.
+    DivergedError: the server's log ends before ``reached``.
     """
     slot = find(connection, name)
     if slot is None:
@@ -115,9 +119,9 @@ def check(connection: Connection, name: str, start: int) -> None:
             f"{format_lsn(start)} and {format_lsn(slot.confirmed)} is lost to us",
             hint=_TAKE_A_NEW_COPY,
         )
-    if parse_lsn(flushed) < start:
+    if parse_lsn(flushed) < reached:
         raise DivergedError(
-            f"our state is at {format_lsn(start)}, the server's log ends at {flushed}: "
+            f"our state is at {format_lsn(reached)}, the server's log ends at {flushed}: "
             "it was restored or failed over to a copy that lacks what we have delivered",
             hint="the targets hold changes that the server lost; compare them, then "
             + _TAKE_A_NEW_COPY,

@@ -191,7 +191,8 @@ class Startup:
                 f"{facts.publication}; the configuration says {' and '.join(self._names)}",
                 hint="set slot and publication back; or `penstock teardown` and begin again",
             )
-        await session.blocking(slot.check, control, facts.slot, start)
+        reached = max([start, *map(checkpoint_lsn, self._state.reached.get(MAIN, ()))])
+        await session.blocking(slot.check, control, facts.slot, start, reached)
         await session.blocking(publication.check, control, facts, tables)
         await self._publish(facts, tables)
         self._due = self._unfinished(facts, tables)
