@@ -248,8 +248,7 @@ BINLOG: Final = (
 """Of MySQL."""
 
 _OF_MYSQL: Final = ("`YEAR` 0000", "`JSON` in the stream")  # MariaDB's JSON is a text
-MARIADB: Final = (
-    *(entry for entry in BINLOG if entry.what not in _OF_MYSQL),
+OF_MARIADB: Final = (
     Remaining(
         "a zero `TIMESTAMP` in the stream of MariaDB",
         "1970-01-01T00:00:00Z",
@@ -260,8 +259,19 @@ MARIADB: Final = (
             and (found.ours is None or found.path[-1] in ("n26", "n30"))
         ),
     ),
+    Remaining(
+        "`source.ts_ms` of MariaDB, in seconds",
+        "when the statement began",
+        "when the transaction was committed",
+        "",  # where a second ends in between
+        lambda found, column: (
+            found.path[:3] == ("value", "payload", "source")
+            and found.path[3] in ("ts_ms", "ts_us", "ts_ns")
+        ),
+    ),
 )
-"""Of MariaDB, whose connector is one of 3.5."""
+"""Of MariaDB alone, whose connector is one of 3.5."""
+MARIADB: Final = (*(entry for entry in BINLOG if entry.what not in _OF_MYSQL), *OF_MARIADB)
 
 _ColumnOf = Callable[[Difference], str | None]
 
