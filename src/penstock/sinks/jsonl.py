@@ -21,12 +21,15 @@ from penstock.component import SinkComponent
 from penstock.errors import ConfigError, SinkError, SinkUnavailableError
 from penstock.failpoints import Failpoint
 from penstock.model import Batch, Checkpoint, Mark
+from penstock.model.batch import RecordFormat
 from penstock.model.lines import HEAD
 from penstock.ports import Context, Finding
 
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BLOCK: Final = 64 * 1024
 _STDOUT: Final = 1
+_MUCH: Final = 256 * 1024
+"""Bytes of a batch beside which a thread costs little."""
 
 
 class Jsonl(SinkComponent):
@@ -159,14 +162,15 @@ class JsonlSink:
         """
         fd, context = self._opened()
         assert context.format is not None
-        data = batch.lines(context.format)
-        if data:
+        if len(batch):
             self._dirty = True
             try:
-                if self._regular:
-                    _write_all(fd, data)
-                else:  # a pipe that nobody reads blocks, and must not block the loop
-                    await self._in_thread(_write_all, fd, data)
+                # A pipe that nobody reads blocks, and must not block the loop; while much is
+                # written, the next batch is decoded.
+                if self._regular and batch.size < _MUCH:
+                    _append(fd, batch, context.format)
+                else:
+                    await self._in_thread(_append, fd, batch, context.format)
             except OSError as error:
                 raise await self._cut_back("cannot write", error) from error
         self._last = batch.last or self._last
@@ -258,8 +262,9 @@ class JsonlSink:
         return SinkError(text, hint=hint)
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
+def _append(fd: int, batch: Batch, format: RecordFormat) -> None:
+    data = batch.lines(format)
+    written = os.write(fd, data) if data else 0
     if written < len(data):
         rest = memoryview(data)[written:]
         while rest:
