@@ -9,6 +9,7 @@ from typing import Any, Final
 from penstock import kernel
 from penstock.model import Batch, Checkpoint, Table
 from penstock.model.projection import ProjectionOf, whole
+from penstock.sources.mysql.wire.alterations import altered
 from penstock.sources.mysql.wire.decoder import Decoder
 from penstock.sources.mysql.wire.events import Gtid, Query
 from penstock.sources.mysql.wire.gtid import Gtids
@@ -127,8 +128,9 @@ class NativeDecoder(Decoder):
         self._native.describe(number, self._known.learn(description, layout))
 
     def _altered(self, transaction: str, query: Query) -> None:
-        altered = self._layouts.statement(transaction, query.database, query.statement)
-        self._known.forget(altered)
+        names = self._layouts.statement(transaction, query.database, query.statement)
+        known = altered(query.statement, query.database, self._known.names)
+        self._known.forget({*names, *known})
 
     def _described(self, number: int) -> Layout | None:
         return self._known.layout(self._native.described(number))

@@ -59,6 +59,11 @@ class NativeTables:
         self._layouts[id] = layout
         return id
 
+    @property
+    def names(self) -> set[tuple[str, str]]:
+        """The tables that the native decoder has descriptions of."""
+        return {(layout.mapped.schema, layout.mapped.name) for layout in self._ids}
+
     def forget(self, tables: Collection[tuple[str, str]]) -> None:
         """The descriptions of these tables mean others from here on."""
         for layout in [n for n in self._ids if (n.mapped.schema, n.mapped.name) in tables]:
