@@ -9,15 +9,18 @@ from typing import Any
 
 import pymysql
 import pytest
+from pydantic import SecretStr
 
 from penstock.cli.progress import line
 from penstock.errors import SourceError
 from penstock.model import Batch, Change, SnapshotBegin, SnapshotEnd
 from penstock.sources.mysql import moment, parts
 from penstock.sources.mysql.config import MySQL
+from penstock.sources.mysql.connection import Server, one
 from penstock.sources.mysql.reader import SnapshotReader
 from tests.support.follow import Follower, Remembered, run
 from tests.support.mysql import Database
+from tests.support.waiting import eventually
 
 
 def follow(database: Database, memory: Remembered | None = None, **options: Any) -> Follower:
@@ -367,6 +370,19 @@ def test_a_table_that_was_read_may_be_altered_while_others_are_read(
             assert len(follower.replica[first]) == 300
 
     run(scenario())
+
+
+@pytest.mark.no_kernel
+def test_what_a_table_has_grown_to_today_is_known(mysql: Database) -> None:
+    """MySQL remembers for a day what it once said of a table's size."""
+    size = "SELECT data_length FROM information_schema.tables WHERE table_schema = %s"
+    mysql.execute("CREATE TABLE t (id int PRIMARY KEY, s varchar(9000))")
+    assert mysql.fetch(size, mysql.name) == [(16384,)]
+    rows = ", ".join(f"({n}, REPEAT('x', 9000))" for n in range(99))
+    mysql.execute(f"INSERT INTO t VALUES {rows}")
+    with Server(SecretStr(mysql.dsn)).connect() as connection:  # the server counts now and then
+        eventually(lambda: one(connection, size, mysql.name) > 16384)
+    assert mysql.fetch(size, mysql.name) == [(16384,)]
 
 
 def test_progress_is_told_as_it_is_shown(binlogs: Database, small_parts: list[str]) -> None:
