@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from penstock.errors import SourceError
-from penstock.model import Table
 from penstock.model.pattern import matches
 from penstock.model.table import qualified
 from penstock.sources.mysql.connection import Connection, rows
 from penstock.sources.mysql.wire.charsets import BINARY
 from penstock.sources.mysql.wire.tablemap import Code, MappedColumn, TableMap
-from penstock.sources.mysql.wire.types import make_table
 
 SYSTEM: Final = ("information_schema", "mysql", "performance_schema", "sys")
 _UTF8: Final = 45
@@ -96,13 +94,13 @@ def hidden(connection: Connection) -> dict[tuple[str, str], dict[str, str]]:
     return found
 
 
-def described(connection: Connection, schema: str, name: str) -> Table:
-    """A table as it is now; without columns where it is gone."""
-    return make_table(mapped(connection, schema, name))
+def mapped(connection: Connection, schema: str, name: str, numbers: Mapping[str, int]) -> TableMap:
+    """A table as the log would describe it, were its rows written now.
 
-
-def mapped(connection: Connection, schema: str, name: str) -> TableMap:
-    """A table as the log would describe it, were its rows written now."""
+    Parameters
+    ----------
+    numbers: those of collations, by name.
+    """
     columns = rows(
         connection,
         "SELECT column_name, data_type, column_type, is_nullable, character_octet_length,"
@@ -119,17 +117,16 @@ def mapped(connection: Connection, schema: str, name: str) -> TableMap:
         schema,
         name,
     )
-    collations = _collations(connection)
     names = [column[0] for column in columns]
     return TableMap(
         schema,
         name,
-        tuple(_column(column, collations) for column in columns),
+        tuple(_column(column, numbers) for column in columns),
         tuple(names.index(column) for (column,) in key),
     )
 
 
-def _collations(connection: Connection) -> dict[str, int]:
+def collations(connection: Connection) -> dict[str, int]:
     """The number of each collation. MariaDB has several names for one set of rules."""
     found: dict[str, int] = dict(
         rows(connection, "SELECT collation_name, id FROM information_schema.collations")
@@ -148,10 +145,10 @@ def _collations(connection: Connection) -> dict[str, int]:
     return found
 
 
-def _column(row: tuple[Any, ...], collations: dict[str, int]) -> MappedColumn:
+def _column(row: tuple[Any, ...], numbers: Mapping[str, int]) -> MappedColumn:
     name, kind, spelled, nullable, octets, precision, scale, digits, collation, _ = row
     nulls = nullable == "YES"
-    number = collations[collation] if collation else BINARY
+    number = numbers[collation] if collation else BINARY
     unsigned = "unsigned" in spelled
     large = _LARGE_TYPE.fullmatch(kind)
     if large is not None:

@@ -65,7 +65,8 @@ def held(server: Server, tables: Iterable[Name], patience: float) -> Iterator[Co
 
 def shapes(connection: Connection, tables: Iterable[Name]) -> dict[Name, TableMap | None]:
     """What the tables are like now; None for those that are not there."""
-    found = {name: catalog.mapped(connection, *name) for name in tables}
+    numbers = catalog.collations(connection)
+    found = {name: catalog.mapped(connection, *name, numbers) for name in tables}
     return {name: shape if shape.columns else None for name, shape in found.items()}
 
 

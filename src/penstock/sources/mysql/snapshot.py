@@ -158,8 +158,14 @@ class Snapshot:
             progress.tables_done += 1
 
     def _describe(self) -> list[_Table]:
+        self._collations = catalog.collations(self._session.control)
         tables = [self._describe_one(due) for due in self._due]
         return sorted(tables, key=lambda table: table.estimate.size, reverse=True)
+
+    def _altered(self, due: Due) -> bool:
+        """Whether a table is not what it was at the moment."""
+        control, name = self._session.control, (due.schema, due.name)
+        return catalog.mapped(control, *name, self._collations) != self._moment.shapes[name]
 
     def _describe_one(self, due: Due) -> _Table:
         shape = self._moment.shapes.get((due.schema, due.name))
@@ -196,10 +202,7 @@ class Snapshot:
             held = block
             self._hit(Failpoint.SNAPSHOT_BLOCK)
         self._hit(Failpoint.SNAPSHOT_READ)
-        now = await self._session.blocking(
-            catalog.described, self._session.control, due.schema, due.name
-        )
-        if now != whole:
+        if await self._session.blocking(self._altered, due):
             raise altered(whole.text)
         end = position.snapshot_checkpoint(
             copy.table.text, due.attempt, self._flavor, self._moment.at

@@ -39,6 +39,7 @@ from penstock.sources.mysql.wire.kernels import decoder_class
 from penstock.sources.mysql.wire.layouts import TypesNeeded
 from penstock.sources.mysql.wire.packets import StreamError
 from penstock.sources.mysql.wire.shapes import Shapes, ShapesNeeded, Statement, Statements, extend
+from penstock.sources.mysql.wire.types import make_table
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.config import MySQL
@@ -379,7 +380,11 @@ class MySQLSource:
         def look() -> list[Table]:
             with contextlib.suppress(PenstockError, lost), self._server.connect() as connection:
                 tables = catalog.captured(connection, self.config.tables)
-                return [catalog.described(connection, *table) for table in tables]
+                return [
+                    make_table(shape)
+                    for shape in fence.shapes(connection, tables).values()
+                    if shape
+                ]
             return []
 
         return await asyncio.to_thread(look)
