@@ -15,7 +15,7 @@ from penstock.kernel import kernel
 from penstock.model import Barrier, Change
 from penstock.sources.postgres import catalog, parts, reader, readers
 from penstock.sources.postgres.connection import Server
-from penstock.sources.postgres.wire.copies import Payloads, size_of
+from penstock.sources.postgres.wire.copies import Payloads
 from tests.support.follow import Follower, run, texts, until
 from tests.support.postgres import execute, fetch
 
@@ -48,7 +48,7 @@ def test_all_readers_see_one_moment(databases: str, monkeypatch: pytest.MonkeyPa
         if not hasattr(here, "met"):
             here.met = True
             meeting.wait(60)
-        return blocks(self, task)
+        yield from blocks(self, task)
 
     monkeypatch.setattr(reader.SnapshotReader, "blocks", together)
     many(databases)
@@ -211,10 +211,10 @@ def test_a_statement_that_waits_for_a_table_keeps_only_further_readers_out(datab
         reading.adopt(None)
         shape = first.describe(tables[0], "")
         cut = first.cut(tables[0]).parts
-        reading.read(reader.Task(tables[0], shape, False, part) for part in cut)
+        reading.read(("t", reader.Task(tables[0], shape, False, part)) for part in cut)
         size = 0
-        while rows := reading.next(tables[0]):
-            size += size_of(rows)
+        while found := reading.next("t"):
+            size += found[1]
         reading.close()
         changer.join()
     lines = sum(len(f"{id}\t0\t{'x' * 100}\n") for id in range(1, 20001))

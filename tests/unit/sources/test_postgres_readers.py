@@ -45,7 +45,7 @@ class Scripted:
 
 
 def tasks(*parts: tuple[str, str]) -> list[Any]:
-    return [Task(table(name), None, False, Part(part)) for name, part in parts]  # type: ignore[arg-type]
+    return [(name, Task(table(name), None, False, Part(part))) for name, part in parts]  # type: ignore[arg-type]
 
 
 def table(name: str) -> Any:
@@ -61,7 +61,8 @@ def readers(count: int, parts: dict[str, Any]) -> Readers:
 
 def drain(reading: Readers, name: str) -> list[bytes]:
     lines: list[bytes] = []
-    while block := reading.next(table(name)):
+    while found := reading.next(name):
+        block, _ = found
         assert isinstance(block, list)
         lines += block
     return lines
@@ -143,7 +144,7 @@ def test_closing_wakes_who_waits_for_rows() -> None:
 
     def take() -> None:
         try:
-            reading.next(table("a"))
+            reading.next("a")
         except ConnectionLostError as error:
             failures.append(error)
 

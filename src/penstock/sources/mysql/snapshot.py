@@ -150,7 +150,7 @@ class Snapshot:
         tables = await self._session.blocking(self._describe)
         rows = sum(table.estimate.rows for table in tables)
         self.progress = progress = Progress(len(tables), rows, time.monotonic())
-        self._moment.readers.read(table.whole for table in tables)
+        self._moment.readers.read((table.whole.table.text, table.whole) for table in tables)
         for table in tables:
             first, last = table is tables[0], table is tables[-1]
             async for batch in self._rows(table, progress, first=first, last=last):

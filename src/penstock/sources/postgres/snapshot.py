@@ -133,7 +133,10 @@ class Snapshot:
         tables = await self._session.blocking(self._describe)
         self.progress = progress = Progress.of([table.shape for table in tables])
         self._readers.read(
-            Task(table.due.table, table.shape, table.binary, part)
+            (
+                table.due.table.text,
+                Task(table.due.table, table.shape, table.binary, part),
+            )
             for table in tables
             for part in table.parts.parts
         )
@@ -193,7 +196,8 @@ class Snapshot:
     def _blocks(self, table: Relkind) -> Iterator[Payloads]:
         """A table's rows; what may hold none joins the block before. Blocks the thread."""
         held: Payloads = []
-        while block := self._readers.next(table):
+        while found := self._readers.next(table.text):
+            block, _ = found
             if held and min(size_of(held), size_of(block)) <= _NO_ROWS:
                 held = joined(held, block)
                 continue
