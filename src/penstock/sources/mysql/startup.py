@@ -249,9 +249,10 @@ class Startup:
             await session.blocking(give_back, taken)
             if clock.monotonic() > until:
                 raise SourceError(
-                    f"{len(before[1])} XA transactions are prepared: whether what we begin with "
-                    "shows their rows is open until they end",
-                    hint="commit them or roll them back (XA RECOVER lists them), then start again",
+                    "XA transactions are prepared, or come and go without a pause: whether what we "
+                    "begin with shows their rows is open until they end",
+                    hint="commit those that XA RECOVER lists, or roll them back; or begin when "
+                    "fewer are on their way, with a longer lock_timeout",
                 )
             await clock.sleep(_AGAIN)
 
