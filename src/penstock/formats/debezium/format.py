@@ -107,7 +107,7 @@ class DebeziumFormat:
 
     def _plan(self, table: Table) -> Plan | None:
         """What the native encoder is told of a table; None of those that are not PostgreSQL's."""
-        if not all(column.type.oid for column in table.columns):
+        if not table.oid or not all(column.type.oid for column in table.columns):
             return None
         return plan_of(self._rows(table, POSTGRESQL))
 
