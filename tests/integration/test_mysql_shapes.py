@@ -253,10 +253,10 @@ def test_a_statement_behind_the_reading_of_the_catalog_ends_what_it_told(
     )
     scan, late = fence.scan, ["ALTER TABLE t MODIFY COLUMN a int AFTER id"]
 
-    def scan_later(*arguments: Any) -> Any:
+    def scan_later(*arguments: Any, **options: Any) -> Any:
         if late:
             untold.execute(late.pop(), "INSERT INTO t (id, a, b) VALUES (2, 10, 20)")
-        return scan(*arguments)
+        return scan(*arguments, **options)
 
     monkeypatch.setattr(fence, "scan", scan_later)
     found = run(rows(untold, memory))

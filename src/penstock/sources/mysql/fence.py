@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConnectionLostError, SourceError
+from penstock.model import Checkpoint
+from penstock.model.stream import MAIN
 from penstock.registry import driver
 from penstock.sources.mysql import catalog
 from penstock.sources.mysql.connection import Server, error_number, one, quote, rows
 from penstock.sources.mysql.history import place
 from penstock.sources.mysql.wire.alterations import Name, altered, renamed
+from penstock.sources.mysql.wire.decoder import Decoder
+from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.packets import Packets
 from penstock.sources.mysql.wire.place import split_file
 from penstock.sources.mysql.wire.shapes import Statement, Statements
@@ -23,7 +27,6 @@ from penstock.sources.mysql.wire.tablemap import TableMap
 
 if TYPE_CHECKING:
     from penstock.sources.mysql.connection import Connection
-    from penstock.sources.mysql.wire.decoder import Decoder
 
 _GONE: Final = (1146, 1049)
 _LOCK_WAIT: Final = 1205
@@ -121,11 +124,25 @@ def read(
         tables |= concerned
 
 
-def scan(connection: Any, decoder: Decoder, statements: Statements, end: Place) -> list[Statement]:
+def scan(connection: Any, gtids: Gtids, end: Place, *, checksums: bool) -> list[Statement]:
     """The statements of a stream of the log up to a place; closes the connection. Blocks.
 
     Raises ConnectionLostError, and StreamError for what the server says.
+
+    Parameters
+    ----------
+    connection: asked for the log behind these transactions.
+    checksums: whether events end in a checksum until a format description says so.
     """
+    statements = Statements()
+    decoder = Decoder(
+        gtids=gtids,
+        checkpoint=lambda *_: Checkpoint.of(MAIN),
+        source={},
+        wanted=lambda *_: False,
+        checksums=checksums,
+        schemas=statements,
+    )
     packets, found = Packets(), statements.found
     try:
         while packets.end is None:

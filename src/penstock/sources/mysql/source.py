@@ -38,7 +38,7 @@ from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.kernels import decoder_class
 from penstock.sources.mysql.wire.layouts import TypesNeeded
 from penstock.sources.mysql.wire.packets import StreamError
-from penstock.sources.mysql.wire.shapes import Shapes, ShapesNeeded, Statement, Statements, extend
+from penstock.sources.mysql.wire.shapes import Shapes, ShapesNeeded, Statement, extend
 from penstock.sources.mysql.wire.types import make_table
 
 if TYPE_CHECKING:
@@ -253,18 +253,9 @@ class MySQLSource:
         facts, reached = plan.facts, self._reached
 
         def scan(end: fence.Place) -> list[Statement]:
-            heard = Statements()
             gtids = position.gtids_in(reached)
-            decoder = Decoder(
-                gtids=gtids,
-                checkpoint=lambda *_: reached,
-                source={},
-                wanted=lambda *_: False,
-                checksums=plan.checksums,
-                schemas=heard,
-            )
             stream = self._ask(gtids, fence.HEARTBEAT, read_timeout=fence.PATIENCE)
-            return fence.scan(stream, decoder, heard, end)
+            return fence.scan(stream, gtids, end, checksums=plan.checksums)
 
         statements, shapes = await session.blocking(
             partial(
