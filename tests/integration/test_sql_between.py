@@ -185,6 +185,7 @@ AS_TEXT = ("numeric", "tstzrange", "numeric(10,2)[]")
 REFUSED = re.compile(r"NaN|[Ii]nfinity|BC|5874897")
 
 
+@pytest.mark.no_kernel
 def test_every_type_of_postgres_in_mysql(binlogs: Database, database: str) -> None:
     """The exact text, but for what the target's type shows otherwise."""
     columns = ", ".join(f"c{i} {spelling}" for i, spelling in enumerate(TYPES))
