@@ -11,10 +11,11 @@ use libfuzzer_sys::fuzz_target;
 use penstock_fuzz::input::Input;
 use penstock_fuzz::shapes::encode;
 use penstock_wire::batch::{Batch, Fact};
-use penstock_wire::binlog::decoder::{Decoder, Layout, Reading};
+use penstock_wire::binlog::decoder::Decoder;
 use penstock_wire::binlog::field::Field;
 use penstock_wire::binlog::number::Decimal;
 use penstock_wire::binlog::rows::Reader;
+use penstock_wire::binlog::state::{Layout, Reading};
 use penstock_wire::table::{Column, Kind, Table, Type};
 
 const HEADER: usize = 19;

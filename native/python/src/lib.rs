@@ -4,6 +4,7 @@ mod arrow;
 mod batch;
 mod binary;
 mod binlog;
+mod binlog_values;
 mod copy;
 mod debezium;
 mod decoder;

@@ -12,8 +12,8 @@ pub mod field;
 mod gtid;
 mod json;
 pub mod number;
-pub mod packets;
 pub mod rows;
+pub mod state;
 
 /// An event is left to the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

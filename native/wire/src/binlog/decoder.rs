@@ -5,100 +5,21 @@
 //! reference, and tells what came of it: [`Decoder::open`], [`Decoder::learn`], and events by way of
 //! [`Decoder::assembly`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::event::{Fields, Header, kind, open};
 use super::gtid::Gtid;
-use super::rows::Reader;
+use super::state::{Committed, Facts, Layout, Names, Open, Reading};
 use super::{Leave, Result};
 use crate::assembly::Assembly;
 use crate::batch::{Batch, Event, Fact, Operation, Origin, Row};
 use crate::decoder::MAIN;
-use crate::table::Table;
-use crate::transaction::{Noted, Transaction};
+use crate::transaction::Transaction;
 
 const NO_TABLE: u64 = 0xFF_FFFF;
 const STATEMENT_END: u16 = 1;
 const MOST_LAYOUTS: usize = 4096;
-
-/// Facts of the source, by name.
-pub type Facts = Vec<(Arc<str>, Fact)>;
-
-/// What is known of a table's description.
-#[derive(Debug)]
-pub enum Layout {
-    /// The table is not wanted.
-    Unwanted,
-    /// Its rows are read by the reference.
-    Left,
-    Rows(Box<Reading>),
-}
-
-/// How a table's rows are read.
-#[derive(Debug)]
-pub struct Reading {
-    rows: Reader,
-    noted: Noted,
-    /// Whether this is how its rows were read last, so that there is no news to tell.
-    current: bool,
-}
-
-impl Reading {
-    /// `table`: what goes on.
-    pub fn new(table: &Arc<Table>, rows: Reader) -> Self {
-        Self {
-            rows,
-            noted: Noted::new(Arc::clone(table)),
-            current: false,
-        }
-    }
-}
-
-/// Transactions that were read, one behind the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// Empty for such as have no name.
-    pub source: String,
-    pub first: u64,
-    pub last: u64,
-    /// The place behind the last of them.
-    pub file: Arc<str>,
-    pub position: u64,
-    /// Which commit the last of them is, counted from 1.
-    number: u64,
-}
-
-/// The transaction that is open.
-#[derive(Debug, Clone)]
-pub struct Open {
-    pub source: String,
-    pub number: u64,
-    /// Whether it ends by an event of its own.
-    pub explicit: bool,
-}
-
-/// Names of the facts that transactions have of their own.
-#[derive(Debug)]
-struct Names {
-    server_id: Arc<str>,
-    file: Arc<str>,
-    pos: Arc<str>,
-    gtid: Arc<str>,
-    thread: Arc<str>,
-}
-
-impl Names {
-    fn new() -> Self {
-        Self {
-            server_id: Arc::from("server_id"),
-            file: Arc::from("file"),
-            pos: Arc::from("pos"),
-            gtid: Arc::from("gtid"),
-            thread: Arc::from("thread"),
-        }
-    }
-}
 
 /// Turns a session's events into batches of the stream `main`.
 #[derive(Debug)]
@@ -137,7 +58,7 @@ impl Decoder {
             transaction: Transaction::none(),
             opened: None,
             facts,
-            names: Names::new(),
+            names: Names::default(),
             named,
             max_bytes,
             commits: 0,
@@ -475,7 +396,7 @@ impl Decoder {
     }
 
     /// The handles of the tables that batches to come may name.
-    pub fn handles(&self) -> std::collections::HashSet<u32> {
+    pub fn handles(&self) -> HashSet<u32> {
         let read = self.layouts.values().filter_map(|layout| match layout {
             Layout::Rows(reading) => Some(&reading.noted.table),
             Layout::Unwanted | Layout::Left => None,

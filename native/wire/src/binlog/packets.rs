@@ -1,1 +1,0 @@
-//! Packets of the protocol, as far as they carry events.
