@@ -143,13 +143,13 @@ def main() -> None:
         Pipeline(name, source, [Frozen()], store=str(folder / "state.db")).teardown()
         measured()
     elif mode == "arrow":
+        import_module("pyarrow")  # whoever uses it has loaded it
         sink = ToArrow()
         report = pipeline(dsn, folder, sink).run(until_caught_up=True)
         measured(changes=sink.rows, seconds=report.seconds)
     else:
-        report = pipeline(dsn, folder, Jsonl(path=str(folder / "out.jsonl"))).run(
-            until_caught_up=True
-        )
+        lines = Jsonl(path=str(folder / "out.jsonl"), format="row" if mode == "row" else "change")
+        report = pipeline(dsn, folder, lines).run(until_caught_up=True)
         measured(changes=report.changes, seconds=report.seconds)
 
 

@@ -3,7 +3,8 @@
 Two workloads on MariaDB and on MySQL: 1M rows of 8 columns by one INSERT … SELECT, and 200,000
 transactions of one row. The same log is read, in turn, by python-mysql-replication (its rows are
 iterated, nothing more), by the server's own client (`mariadb-binlog` or `mysqlbinlog`, which turns
-rows to text into /dev/null), and by penstock: into JSON lines under both kernels, and into Arrow.
+rows to text into /dev/null), and by penstock: into JSON lines under both kernels (format `change`,
+and `row`, which has the columns alone), and into Arrow.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ CLIENTS: Final[dict[Flavor, tuple[Package, str]]] = {
 OURS: Final = {
     "penstock, Python kernel → jsonl": ("python", "caught-up"),
     "penstock, native kernel → jsonl": ("native", "caught-up"),
+    "penstock, native kernel → jsonl (row)": ("native", "row"),
     "penstock, native kernel → Arrow": ("native", "arrow"),
 }
 """What the table calls it, the kernel, and what the measured process does."""

@@ -20,7 +20,7 @@ from penstock.errors import (
     SourceError,
     StateMismatchError,
 )
-from penstock.model import Barrier, Batch, Change, Checkpoint, SnapshotEnd, Table
+from penstock.model import Barrier, Batch, Change, Checkpoint, SchemaChange, SnapshotEnd, Table
 from penstock.ports import Context, Source
 from penstock.sources.mysql import lease
 from penstock.sources.mysql.config import MySQL
@@ -376,6 +376,35 @@ def test_a_shape_is_that_of_its_row(binlogs: Database) -> None:
         async with follow(binlogs, memory) as follower:
             rows = [dict(change.after or {}) for change in await follower.changes()]
         assert rows == [{"id": 1, "a": 1}, {"b": "x", "id": 2}, {"b": "y", "id": 3}]
+
+    run(scenario())
+
+
+def test_rows_that_come_again_have_the_shape_that_the_table_had(binlogs: Database) -> None:
+    """A start from before an ALTER does not tell that it was undone."""
+    binlogs.execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+
+    async def scenario() -> None:
+        memory = Remembered()
+        async with follow(binlogs, memory) as follower:
+            binlogs.execute("INSERT INTO t VALUES (1, 1)")
+            await follower.to_head()
+        start = dict(memory.start)
+        async with follow(binlogs, memory) as follower:
+            binlogs.execute("INSERT INTO t VALUES (2, 2)", "ALTER TABLE t MODIFY n bigint")
+            binlogs.execute("INSERT INTO t VALUES (3, 3)")
+            assert len(await follower.changes()) == 2
+        memory.start = start  # a crash before what came then was durable
+        async with follow(binlogs, memory) as follower:
+            events = await follower.to_head()
+        ids = [event.row["id"] for event in events if isinstance(event, Change)]
+        assert ids == [2, 3]
+        types = [
+            [table and table.columns[1].type.sql for table in (event.before, event.after)]
+            for event in events
+            if isinstance(event, SchemaChange)
+        ]
+        assert types == [["int", "int"], ["int", "bigint"]]
 
     run(scenario())
 

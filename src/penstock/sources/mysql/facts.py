@@ -9,6 +9,7 @@ from typing import Any
 from penstock.model import Table
 from penstock.model.archive import dump_table, load_table
 from penstock.sources.mysql.position import Flavor
+from penstock.sources.mysql.wire.gtid import Gtids
 from penstock.sources.mysql.wire.shapes import History, Version
 from penstock.sources.mysql.wire.tablemap import MappedColumn, TableMap
 
@@ -27,6 +28,14 @@ class Captured:
     needed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A table as the log showed it, from the transaction ``since`` on."""
+
+    table: Table
+    since: str
+
+
 @dataclass(slots=True)
 class Facts:
     """The source's own state.
@@ -36,22 +45,32 @@ class Facts:
     began: the transactions that had been committed when the pipeline began; None while a
         beginning is only intended.
     captured: by table name.
-    shapes: of each table the latest that the log showed, by table name.
+    shapes: what the log showed, in its order.
     history: what tables were like from statement to statement, where the log does not tell.
     """
 
     flavor: Flavor
     began: str | None = None
     captured: dict[str, Captured] = field(default_factory=dict)
-    shapes: dict[str, Table] = field(default_factory=dict)
+    shapes: list[Shape] = field(default_factory=list)
     history: History = field(default_factory=dict)
 
-    def learn(self, table: Table) -> bool:
-        """Note a shape, and whether it is news."""
-        if self.shapes.get(table.text) == table:
+    def rewind(self, start: Gtids) -> list[Table]:
+        """The tables as they are where reading starts; what the log shows later it shows again."""
+        self.shapes = [shape for shape in self.shapes if shape.since in start]
+        return list(self._latest().values())
+
+    def learn(self, table: Table, since: str, safe: Gtids) -> bool:
+        """Note a shape, and whether it is news. ``safe``: what is never read again."""
+        if self._latest().get(table.text) == table:
             return False
-        self.shapes[table.text] = table
+        needed = {s.table.text: s for s in self.shapes if s.since in safe}
+        self.shapes = [s for s in self.shapes if s.since not in safe or needed[s.table.text] is s]
+        self.shapes.append(Shape(table, since))
         return True
+
+    def _latest(self) -> dict[str, Table]:
+        return {shape.table.text: shape.table for shape in self.shapes}
 
     def dump(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -59,7 +78,7 @@ class Facts:
             "flavor": self.flavor,
             "began": self.began,
             "captured": {name: [c.attempt, c.needed] for name, c in self.captured.items()},
-            "shapes": [dump_table(table) for table in self.shapes.values()],
+            "shapes": [[dump_table(shape.table), shape.since] for shape in self.shapes],
             "history": [
                 [*name, [_dump_version(version) for version in versions]]
                 for name, versions in self.history.items()
@@ -69,12 +88,11 @@ class Facts:
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> Facts:
         """What :meth:`dump` wrote."""
-        tables = map(load_table, data["shapes"])
         return cls(
             data["flavor"],
             data["began"],
             {name: Captured(*values) for name, values in data["captured"].items()},
-            {table.text: table for table in tables},
+            [Shape(load_table(table), since) for table, since in data["shapes"]],
             {
                 (schema, name): [_load_version(version, schema, name) for version in versions]
                 for schema, name, versions in data.get("history", ())

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from penstock.errors import ConnectionLostError, PenstockError, SlotInUseError, StuckError
 from penstock.failpoints import Failpoint
-from penstock.model import Barrier, Batch, Checkpoint, EventBatch, Mark, Table
+from penstock.model import (
+    Barrier,
+    Batch,
+    Change,
+    Checkpoint,
+    EventBatch,
+    Mark,
+    SchemaChange,
+    Table,
+)
 from penstock.model.projection import ProjectionOf, whole
 from penstock.model.stream import MAIN, snapshot_stream
 from penstock.model.table import qualified
@@ -66,6 +75,7 @@ class MySQLSource:
         self._own = secrets.token_hex(8)
         self._replaced_at: float | None = None
         self._asked: set[tuple[Name, str]] = set()
+        self._shown: list[Table] = []  # new shapes, of which no row has come yet
         self._hold_until = float("inf")
         self._projection_of: ProjectionOf = whole
 
@@ -192,13 +202,14 @@ class MySQLSource:
             return position.main_checkpoint(flavor, gtids)
 
         self._reached = begin = checkpoint(plan.start, "", 0)
+        self._safe, self._shown = plan.start, []
         schemas = Shapes(plan.facts.history, partial(_covers, begin), self._asked)
         decoder = decoder_class()(
             gtids=plan.start,
             checkpoint=checkpoint,
             source={"type": flavor},
             wanted=self._captures,
-            known=plan.facts.shapes.values(),
+            known=plan.facts.rewind(plan.start),
             projection_of=self._projection_of,
             checksums=plan.checksums,
             hidden=plan.hidden,
@@ -214,7 +225,7 @@ class MySQLSource:
                 if isinstance(batch, TypesNeeded):
                     await self._ask_catalog(batch)
                     continue
-                await self._remember(decoder, schemas)
+                await self._remember(decoder, schemas, batch)
                 for passing in self._passing(batch):
                     self._hit(Failpoint.BATCH_DECODED)
                     yield passing
@@ -236,12 +247,17 @@ class MySQLSource:
     def _captures(self, schema: str, name: str) -> bool:
         return catalog.wanted(self.config.tables, schema, name)
 
-    async def _remember(self, decoder: Decoder, schemas: Shapes) -> None:
-        """Save new shapes before anything depends on them."""
+    async def _remember(self, decoder: Decoder, schemas: Shapes, batch: Batch) -> None:
+        """Save new shapes before any of their rows goes on."""
         facts, news = self._plan.facts, schemas.news
         schemas.news = False
-        while decoder.shapes:
-            news |= facts.learn(decoder.shapes.popleft())
+        if isinstance(next(iter(batch), None), SchemaChange):
+            self._shown.append(decoder.shapes.popleft())  # a batch is split at a SchemaChange
+        if self._shown and batch.last is not None:
+            row = next(event for event in batch if isinstance(event, Change))
+            for table in self._shown:
+                news |= facts.learn(table, row.mark.transaction, self._safe)
+            self._shown.clear()
         if news:
             await self._state.save(facts.dump())
 
@@ -333,6 +349,8 @@ class MySQLSource:
 
     async def acknowledge(self, checkpoint: Checkpoint) -> None:
         """Nothing is told to the server, which keeps its log as long as it was set to."""
+        if checkpoint.stream == MAIN:
+            self._safe = position.gtids_in(checkpoint)
         self._hit(Failpoint.BEFORE_ACKNOWLEDGE)
         self._hit(Failpoint.AFTER_ACKNOWLEDGE)
 
