@@ -266,8 +266,10 @@ def _apply(records: dict[bytes, bytes], key: bytes, value: bytes | None) -> None
 
 
 def _passes(error: Any) -> bool:
-    """A topic that was just created is not known everywhere yet."""
-    return error.retriable() or error.name() in ("UNKNOWN_TOPIC_OR_PART", "_TRANSPORT")
+    """A topic that was just created is not known everywhere yet, nor is any to a broker that was
+    just started."""
+    passing = ("UNKNOWN_TOPIC_OR_PART", "_TRANSPORT", "_UNKNOWN_PARTITION")
+    return error.retriable() or error.name() in passing
 
 
 def _topic(pipeline: str) -> str:
