@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -179,7 +180,7 @@ def workload(
         return child(server, folder, kernel, mode)
 
     for client, (kernel, mode) in OURS.items():
-        clients[client] = lambda kernel=kernel, mode=mode: ours(kernel, mode)  # type: ignore[misc]
+        clients[client] = partial(ours, kernel, mode)
     runs: dict[str, list[dict[str, Any]]] = {client: [] for client in clients}
     for _ in range(rounds):
         for client, run in clients.items():

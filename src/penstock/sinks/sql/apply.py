@@ -244,7 +244,7 @@ class Applier:
             return tuple(row)
         try:
             return tuple(
-                None if raw is None else bind(raw)  # type: ignore[arg-type]
+                None if raw is None else bind(raw)  # type: ignore[arg-type] # whole rows: none is UNCHANGED
                 for bind, raw in zip(self._binders, row, strict=True)
             )
         except ValueError:

@@ -95,7 +95,8 @@ class MysqlDialect(Dialect):
         return engine
 
     def interrupt(self, connection: Connection) -> None:
-        number = connection.connection.driver_connection.thread_id()  # type: ignore[union-attr]
+        raw: Any = connection.connection.driver_connection
+        number = raw.thread_id()
         with suppress(*self.errors), self.engine().connect() as other:
             other.exec_driver_sql(f"KILL QUERY {int(number)}")
 
@@ -103,7 +104,8 @@ class MysqlDialect(Dialect):
         """The server ends a connection that was idle for a minute."""
         with suppress(*self.errors):
             connection.rollback()
-            connection.connection.driver_connection.ping(reconnect=False)  # type: ignore[union-attr]
+            raw: Any = connection.connection.driver_connection
+            raw.ping(reconnect=False)
             return
         connection.invalidate()
         connection.rollback()  # of what went with it
